@@ -1,0 +1,32 @@
+//! `deploy_machine`, as it is called.
+
+use std::process::{Command, Output};
+
+fn run(arguments: &[&str]) -> (Output, String) {
+    let program = env!("CARGO_BIN_EXE_deploy_machine");
+    let output = Command::new(program).args(arguments).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output, said)
+}
+
+#[test]
+fn it_tells_the_story_of_a_deployment_to_its_end() {
+    let (output, said) = run(&[]);
+    assert!(output.status.success(), "{said}");
+    assert!(said.lines().count() > 5, "{said}");
+}
+
+#[test]
+fn without_a_guard_it_shows_the_way_to_disaster() {
+    let (output, said) = run(&["--break", "drain-before-stop"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("broken: nothing is stopped before"), "{said}{errors}");
+}
+
+#[test]
+fn what_it_does_not_know_it_refuses_with_the_usage() {
+    let (output, said) = run(&["--faster"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(format!("{said}{errors}").contains("usage: deploy_machine"), "{said}{errors}");
+}

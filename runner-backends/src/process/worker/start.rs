@@ -1,0 +1,367 @@
+//! Starting: everything is found and made before the fork, and removed again when it fails.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    process::Command,
+    time::Duration,
+};
+
+use runner_core::{
+    Error,
+    backend::{Fence, Hint, PortRequest, StartRequest, Started},
+    error::ErrorKind,
+    time::Timestamp,
+};
+use rustix::event::epoll;
+
+use super::{
+    super::{
+        cgroup::Group as Cgroup,
+        group::Group,
+        proc::{self, Stat},
+        program::Program,
+        record::{Folder, Key, Record, command_hash},
+        spawn::{self, Plan},
+        tail::Tail,
+    },
+    Call, Reply, Waited, Worker, answer,
+    instance::{Given, Instance, Phase, Proof},
+};
+
+impl Worker {
+    pub(super) fn handle_start(
+        &mut self,
+        fence: Fence,
+        request: Box<StartRequest>,
+        reply: Reply<Started>,
+    ) {
+        match self.start(fence, &request) {
+            Ok(Some(started)) => answer(reply, Ok(started)),
+            Ok(None) => self.postponed.push(Call::Start { fence, request, reply }),
+            Err(error) => answer(reply, Err(error)),
+        }
+    }
+
+    /// Nothing where another program works on the same instance at this moment.
+    fn start(&mut self, fence: Fence, request: &StartRequest) -> Result<Option<Started>, Error> {
+        self.admit(fence)?;
+        let key = Key { platform: fence.platform, instance: request.instance };
+        if self.past.is_stopped(key) {
+            return Err(over(key, "was stopped"));
+        }
+        if let Some(instance) = self.living.get(&key) {
+            let is_same = instance.record.command_hash == command_hash(&request.command);
+            return match is_same && instance.lives() {
+                true => Ok(Some(instance.record.started())),
+                false if is_same => Err(over(key, "has ended")),
+                false => Err(over(key, "was started with another command")),
+            };
+        }
+        if let Some(ended) = self.past.get(key) {
+            return Ok(Some(ended.started.clone()));
+        }
+        self.check_room(request)?;
+        let program = Program::of(request, &self.settings.base)?;
+        self.disk.prepare();
+        let folder = self.settings.directory.folder(key);
+        fs::create_dir_all(folder.path()).map_err(|error| unwritable(&folder, error))?;
+        let Some(lock) = folder.lock().map_err(|error| unwritable(&folder, error))? else {
+            return Ok(None);
+        };
+        if folder.birth().exists() {
+            // Somebody was faster between the look and the lock: it is found at the next try.
+            return Ok(None);
+        }
+        let started = self.start_in(&folder, fence, request, program);
+        drop(lock);
+        match started {
+            Ok(instance) => {
+                let started = instance.record.started();
+                self.living.insert(key, instance);
+                self.hint(key.platform, &Hint::Changed);
+                Ok(Some(started))
+            }
+            Err(error) => {
+                self.trash.throw(folder.path());
+                Err(error)
+            }
+        }
+    }
+
+    fn check_room(&self, request: &StartRequest) -> Result<(), Error> {
+        let living = self.living.len();
+        if living >= self.settings.max_instances as usize {
+            return Err(Error::exhausted(format!(
+                "{living} instances run, and no more may; stop one, or allow this backend more"
+            )));
+        }
+        let Some(wanted) = request.limits.memory_bytes else { return Ok(()) };
+        let given = self.living.values().filter_map(|it| it.record.limits.memory_bytes);
+        let (given, total) = (given.fold(0, u64::saturating_add), proc::total_memory());
+        match given.saturating_add(wanted) > total {
+            true => Err(Error::exhausted(format!(
+                "it may use {wanted} bytes of memory, and of this machine's {total} {given} are \
+                 given; stop an instance, or lower the limit"
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn start_in(
+        &mut self,
+        folder: &Folder,
+        fence: Fence,
+        request: &StartRequest,
+        program: Program,
+    ) -> Result<Instance, Error> {
+        let now = self.clock.now();
+        let port = match request.port {
+            PortRequest::None => None,
+            PortRequest::Declared(_) => Some(self.ports.claim(folder.path(), now)?),
+        };
+        let (cgroup, warnings) = match self.confine(fence, request) {
+            Ok(confined) => confined,
+            Err(error) => return Err(self.undo(folder, port, None, error)),
+        };
+        let directory = program.directory.clone();
+        let born = self
+            .make_work(folder)
+            .and_then(|()| self.plan(folder, request, program, port, cgroup.as_ref()))
+            .and_then(|plan| {
+                spawn::spawn(plan).map_err(|error| explain(folder, &request.command[0], error))
+            });
+        let born = match born {
+            Ok(born) => born,
+            Err(error) => return Err(self.undo(folder, port, cgroup, error)),
+        };
+        let pid = born.pid.as_raw_pid();
+        let group = Group { cgroup: cgroup.clone(), ..Group::led_by(born.pid, folder.path()) };
+        let record = Record {
+            platform: fence.platform,
+            epoch: fence.epoch,
+            instance: request.instance,
+            pid,
+            // It may have ended, but it has not been waited for.
+            start_time: Stat::of(pid).map_or(0, |stat| stat.start),
+            boot_id: self.settings.boot_id.clone(),
+            port,
+            command_hash: command_hash(&request.command),
+            cgroup: cgroup.as_ref().map(|_| cgroup_name(fence, request)),
+            limits: request.limits,
+            warnings,
+            started_at: now,
+            directory,
+            frozen: false,
+            ended: None,
+        };
+        let kept = folder
+            .write(&record)
+            .and_then(|()| Tail::open(folder))
+            .and_then(|tail| Ok((tail, self.listen(Waited::Instance(record.key()), &born.pidfd)?)));
+        match kept {
+            Ok((tail, token)) => {
+                let again = if port.is_some() { now } else { Timestamp::MAX };
+                Ok(Instance {
+                    folder: folder.clone(),
+                    record,
+                    group,
+                    pidfd: Some(born.pidfd),
+                    token,
+                    tail,
+                    phase: Phase::Runs,
+                    reason: None,
+                    stops: Vec::new(),
+                    reaps: Vec::new(),
+                    freezing: None,
+                    proof: Proof { waiting: Vec::new(), again },
+                    given: Some(Given {
+                        environment: request.environment.clone(),
+                        secrets: request.secrets.clone(),
+                    }),
+                    commands: BTreeMap::new(),
+                    commands_begun: 0,
+                    cpu: Duration::ZERO,
+                })
+            }
+            Err(error) => {
+                super::end::kill_at_once(&group, &born.pidfd);
+                Err(self.undo(folder, port, cgroup, unwritable(folder, error)))
+            }
+        }
+    }
+
+    /// Asks the kernel to tell when a process has ended.
+    pub(super) fn listen(
+        &mut self,
+        waited: Waited,
+        pidfd: &std::os::fd::OwnedFd,
+    ) -> std::io::Result<u64> {
+        let token = self.next_token;
+        let data = epoll::EventData::new_u64(token);
+        epoll::add(&self.epoll, pidfd, data, epoll::EventFlags::IN)?;
+        self.next_token += 1;
+        self.tokens.insert(token, waited);
+        Ok(token)
+    }
+
+    /// The control group of an instance, and one warning about limits that cannot be had.
+    fn confine(
+        &self,
+        fence: Fence,
+        request: &StartRequest,
+    ) -> Result<(Option<Cgroup>, Vec<String>), Error> {
+        let limits = &request.limits;
+        let mut missing = Vec::new();
+        let group = match &self.settings.cgroup {
+            Ok(hierarchy) => match hierarchy.make(&cgroup_name(fence, request), limits) {
+                Ok((group, failed)) => {
+                    missing.extend(failed);
+                    Some(group)
+                }
+                Err(error) => {
+                    missing.extend(asked(
+                        request,
+                        &format!("no control group could be made: {error}"),
+                    ));
+                    None
+                }
+            },
+            Err(why) => {
+                missing.extend(asked(request, why));
+                None
+            }
+        };
+        if limits.disk_bytes.is_some() {
+            missing.push("disk limit: local processes have none".to_owned());
+        }
+        if missing.is_empty() {
+            return Ok((group, Vec::new()));
+        }
+        let warning = format!("not held: {}", missing.join("; "));
+        match self.settings.require_limits {
+            false => Ok((group, vec![warning])),
+            true => {
+                if let Some(group) = group {
+                    group.remove();
+                }
+                let message = format!("limits are required of this backend; {warning}");
+                Err(Error::new(ErrorKind::Denied, message))
+            }
+        }
+    }
+
+    /// The directory of its own, which belongs to whoever it runs as.
+    fn make_work(&self, folder: &Folder) -> Result<(), Error> {
+        let make = || {
+            fs::create_dir(folder.work())?;
+            let Some((uid, gid)) = self.settings.user else { return Ok(()) };
+            std::os::unix::fs::chown(folder.work(), Some(uid.as_raw()), Some(gid.as_raw()))
+        };
+        make().map_err(|error| unwritable(folder, error))
+    }
+
+    /// All that a program needs whose traces are kept in `folder`.
+    pub(super) fn plan(
+        &self,
+        folder: &Folder,
+        request: &StartRequest,
+        program: Program,
+        port: Option<u16>,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<Plan, Error> {
+        let settings = &*self.settings;
+        let make = || {
+            let [stdout, stderr] = Tail::create(folder)?;
+            let birth = File::create(folder.birth())?;
+            let doors = cgroup.map(Cgroup::doors).transpose()?.unwrap_or_default();
+            Ok((stdout, stderr, birth, doors))
+        };
+        let (stdout, stderr, birth, cgroups) = make().map_err(|error| unwritable(folder, error))?;
+        let mut command = Command::new(program.path);
+        command.args(program.arguments).env_clear().envs(&request.environment);
+        command.envs(request.secrets.iter().map(|(name, value)| (name, value.expose())));
+        // Last: where it listens is not the spec's to say.
+        command.env_remove("PORT").envs(port.map(|port| ("PORT", port.to_string())));
+        command.current_dir(program.directory.unwrap_or_else(|| folder.work()));
+        Ok(Plan {
+            command,
+            stdout,
+            stderr,
+            birth,
+            cgroups,
+            user: settings.user,
+            umask: settings.umask,
+            open_files: settings.max_open_files,
+        })
+    }
+
+    /// Takes back what a start had taken before it failed.
+    fn undo(
+        &mut self,
+        folder: &Folder,
+        port: Option<u16>,
+        cgroup: Option<Cgroup>,
+        error: Error,
+    ) -> Error {
+        if let Some(port) = port {
+            self.ports.release(port, folder.path(), self.clock.now());
+        }
+        if let Some(group) = cgroup {
+            group.remove();
+        }
+        error
+    }
+}
+
+/// The limits that were asked for and that a control group would hold.
+fn asked(request: &StartRequest, why: &str) -> Option<String> {
+    let limits = &request.limits;
+    let what = match (limits.cpu_millis, limits.memory_bytes) {
+        (Some(_), Some(_)) => "CPU and memory limits",
+        (Some(_), None) => "CPU limit",
+        (None, Some(_)) => "memory limit",
+        (None, None) => return None,
+    };
+    Some(format!("{what}: {why}"))
+}
+
+fn cgroup_name(fence: Fence, request: &StartRequest) -> String {
+    format!("{}-{}", fence.platform, request.instance)
+}
+
+fn over(key: Key, why: &str) -> Error {
+    let message = format!("instance {} {why}; start another id", key.instance);
+    Error::new(ErrorKind::Conflict, message)
+}
+
+pub(super) fn unwritable(folder: &Folder, error: std::io::Error) -> Error {
+    let shown = folder.path().display();
+    let full = error.kind() == std::io::ErrorKind::StorageFull;
+    let (kind, why) = match full {
+        true => (ErrorKind::Exhausted, "the disk is full"),
+        false => (ErrorKind::Denied, "what an instance needs there cannot be written"),
+    };
+    Error::new(kind, format!("nothing was started in {shown}: {why}")).caused_by(error)
+}
+
+/// Why a child did not become the program.
+pub(super) fn explain(folder: &Folder, program: &str, error: std::io::Error) -> Error {
+    let birth = fs::read_to_string(folder.birth()).unwrap_or_default();
+    let has_tried = birth.starts_with(|c: char| c.is_ascii_digit());
+    let (kind, message) = match (birth.is_empty(), has_tried, error.kind()) {
+        (true, ..) => {
+            (ErrorKind::Exhausted, "no process could be made; the machine may have too many".into())
+        }
+        // The program was there: so it is something that it needs.
+        (_, true, std::io::ErrorKind::NotFound) => (
+            ErrorKind::NotFound,
+            format!("`{program}` is there, and the interpreter it names is not"),
+        ),
+        (_, true, _) => (ErrorKind::Denied, format!("`{program}` cannot be run")),
+        (_, false, _) => {
+            (ErrorKind::Denied, format!("the process for `{program}` could not {birth}"))
+        }
+    };
+    Error::new(kind, message).caused_by(error)
+}

@@ -1,0 +1,196 @@
+//! A backend of a test's own, and what tests ask of it.
+
+use std::{
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use runner_backends::process::{Process, ProcessBuilder};
+use runner_core::{
+    backend::{Condition, ContainerBackend, Exit, Fence, LogLine, StartRequest},
+    id::{Epoch, InstanceId, PlatformId, ServiceId},
+    time::Timestamp,
+};
+
+/// A directory of a test's own, removed after it.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("runner-test-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a scratch directory");
+        Self(path.canonicalize().expect("it is there"))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A backend with a platform that calls it.
+pub(crate) struct Bed {
+    pub(crate) backend: Process,
+    pub(crate) fence: Fence,
+    open: Box<dyn Fn() -> Process>,
+    /// After the backend, whose thread uses it.
+    pub(crate) scratch: Scratch,
+}
+
+impl Bed {
+    pub(crate) fn new(name: &str, ports: RangeInclusive<u16>) -> Self {
+        Self::with(name, ports, |builder| builder)
+    }
+
+    pub(crate) fn with(
+        name: &str,
+        ports: RangeInclusive<u16>,
+        settings: impl Fn(ProcessBuilder) -> ProcessBuilder + 'static,
+    ) -> Self {
+        let scratch = Scratch::new(name);
+        let state = scratch.path().join("state");
+        let open = move || {
+            let builder = Process::builder(&state).ports(ports.clone());
+            settings(builder).build().expect("a backend")
+        };
+        Self { backend: open(), fence: fence(1), open: Box::new(open), scratch }
+    }
+
+    /// The handle is dropped and another opened: what a new program meets, in this one.
+    pub(crate) fn reopen(&mut self) {
+        // In this order: the thread of the first has ended when the second begins its own.
+        let again = (self.open)();
+        drop(std::mem::replace(&mut self.backend, again));
+    }
+
+    /// The handle is dropped, something is done with the folder of the first instance, and another
+    /// handle is opened.
+    pub(crate) fn without_handle(&mut self, act: impl FnOnce(&Path)) {
+        // A handle that nobody calls has no thread, and so does nothing.
+        self.reopen();
+        act(&self.folder(id(1)));
+    }
+
+    /// Processes that write to, or stand in, a folder of this bed.
+    pub(crate) fn at_home(&self) -> Vec<String> {
+        let entries = fs::read_dir("/proc").expect("Linux").flatten();
+        let is_here = |entry: &fs::DirEntry| {
+            ["fd/1", "fd/2", "cwd"].iter().any(|link| {
+                let target = fs::read_link(entry.path().join(link));
+                target.is_ok_and(|target| target.starts_with(self.scratch.path()))
+            })
+        };
+        let here = entries.filter(is_here).map(|entry| entry.file_name());
+        here.filter_map(|name| name.into_string().ok()).collect()
+    }
+
+    pub(crate) fn folder(&self, instance: InstanceId) -> PathBuf {
+        folder(self.scratch.path(), instance)
+    }
+
+    pub(crate) async fn start(&self, instance: InstanceId, script: &str) {
+        self.backend.start(self.fence, shell(instance, script)).await.expect("a start");
+    }
+
+    pub(crate) async fn stop(&self, instance: InstanceId) -> Exit {
+        self.backend.stop(self.fence, instance, GRACE).await.expect("a stop")
+    }
+
+    pub(crate) async fn condition(&self, instance: InstanceId) -> Option<Condition> {
+        let listing = self.backend.list(self.fence).await.expect("a list");
+        let mut found = listing.instances.into_iter().filter(|it| it.instance == instance);
+        found.next().map(|listed| listed.condition)
+    }
+
+    /// All that it writes until it ends.
+    pub(crate) async fn lines(&self, instance: InstanceId) -> Vec<LogLine> {
+        let logs = self.backend.logs(self.fence, instance, Timestamp::EPOCH);
+        logs.await.expect("logs").collect().await
+    }
+
+    /// Waits until it writes this line.
+    pub(crate) async fn wait_for(&self, instance: InstanceId, line: &str) {
+        let logs = self.backend.logs(self.fence, instance, Timestamp::EPOCH);
+        let mut logs = logs.await.expect("logs");
+        while let Some(written) = logs.next().await {
+            if written.text == line {
+                return;
+            }
+        }
+        panic!("it ended without writing `{line}`");
+    }
+
+    /// Waits for its end by itself.
+    pub(crate) async fn ends(&self, instance: InstanceId) -> Exit {
+        self.lines(instance).await;
+        match self.condition(instance).await {
+            Some(Condition::Ended(exit)) => exit,
+            other => panic!("its output is over, and it is {other:?}"),
+        }
+    }
+}
+
+pub(crate) fn fence(epoch: u64) -> Fence {
+    Fence { platform: PlatformId::from_random(0xabc), epoch: Epoch::new(epoch) }
+}
+
+pub(crate) fn id(number: u64) -> InstanceId {
+    ServiceId::from_random(0xdef).instance(number)
+}
+
+pub(crate) fn folder(scratch: &Path, instance: InstanceId) -> PathBuf {
+    let platform = fence(1).platform.to_string();
+    scratch.join("state").join(platform).join(instance.to_string())
+}
+
+pub(crate) fn shell(instance: InstanceId, script: &str) -> StartRequest {
+    let mut request = StartRequest::command(instance, ["sh", "-c", script]);
+    request.environment.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    request
+}
+
+/// Whether a process is there, zombies not counted.
+pub(crate) fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Runs one test of this program again inside what `unshare` makes, with this variable set; what it
+/// prints is shown. Where this user may make nothing of the kind it is skipped, and says why.
+#[expect(clippy::print_stdout, reason = "what a test that was skipped or run elsewhere has to say")]
+pub(crate) fn unshared(flags: &[&str], script: &str, test: &str, variable: (&str, &Path)) {
+    let may = Command::new("unshare").args(flags).arg("true").output();
+    let why = match may {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("there is no `unshare`: {error}")),
+    };
+    if let Some(why) = why {
+        println!("skipped: {why}");
+        return;
+    }
+    let own = std::env::current_exe().expect("this test");
+    let mut command = Command::new("unshare");
+    let command = command.args(flags).args(["sh", "-c", script, "sh"]).arg(own).arg(variable.1);
+    let command = command.args(["--exact", test, "--nocapture"]).env(variable.0, variable.1);
+    let output = command.output().expect("it starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    print!("{told}");
+    let trouble = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}\n{trouble}");
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub(crate) const GRACE: Duration = Duration::from_secs(5);

@@ -1,0 +1,118 @@
+//! Control groups of the machine, where this user may make one.
+//!
+//! They ran on both versions: on 1, with 2 beside it without controllers, and on 2 alone, where a
+//! group may be made at the root and its controllers be passed on.
+
+use std::{fs, path::PathBuf};
+
+use runner_core::backend::{Condition, ContainerBackend, ExitStatus, Limits};
+
+use super::bed::{Bed, id, shell};
+
+/// A group of this test's own below each controller, removed after it.
+struct Groups(Vec<PathBuf>);
+
+impl Groups {
+    fn new(name: &str) -> Option<Self> {
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let folders = match root.join("cgroup.controllers").exists() {
+            true => {
+                // Where it is not done already.
+                let _ = fs::write(root.join("cgroup.subtree_control"), "+cpu +memory");
+                vec![root]
+            }
+            false => ["cpu", "cpuacct", "memory", "freezer"].map(|it| root.join(it)).to_vec(),
+        };
+        let groups = Self(folders.into_iter().map(|folder| folder.join(name)).collect());
+        let made = groups.0.iter().all(|folder| fs::create_dir(folder).is_ok());
+        made.then_some(groups)
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            for child in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(child.path());
+            }
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_running_out_of_memory_is_told_and_the_groups_are_removed() {
+    let name = format!("runner-test-{}", std::process::id());
+    let Some(groups) = Groups::new(&name) else {
+        println!("skipped: this user may not make control groups here");
+        return;
+    };
+    let bed = Bed::with("confined", 21_750..=21_759, move |builder| {
+        builder.cgroup(&name).require_limits()
+    });
+    let mut limits = Limits::default();
+    (limits.cpu_millis, limits.memory_bytes) = (Some(500), Some(32 << 20));
+    let mut greedy = shell(id(1), "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo survived");
+    greedy.limits = limits;
+    let started = bed.backend.start(bed.fence, greedy).await.expect("a start");
+    assert_eq!(started.warnings, [""; 0]);
+    let exit = bed.ends(id(1)).await;
+    assert_eq!(exit.status, ExitStatus::OutOfMemory, "{exit:?}");
+
+    let mut busy = shell(id(2), "echo up; while :; do :; done");
+    busy.limits = limits;
+    bed.backend.start(bed.fence, busy).await.expect("a start");
+    bed.wait_for(id(2), "up").await;
+    bed.backend.freeze(bed.fence, id(2)).await.expect("a freeze");
+    assert_eq!(bed.condition(id(2)).await, Some(Condition::Frozen));
+    let before = bed.backend.usage(bed.fence, id(2)).await.expect("usage");
+    assert!(before.memory_bytes > 0 && !before.cpu.is_zero(), "{before:?}");
+    bed.backend.thaw(bed.fence, id(2)).await.expect("a thaw");
+    bed.backend.freeze(bed.fence, id(2)).await.expect("a freeze");
+    bed.stop(id(2)).await;
+
+    // What leaves its session is held all the same.
+    bed.start(id(3), "setsid sleep 1000 & echo up; wait").await;
+    bed.wait_for(id(3), "up").await;
+    bed.stop(id(3)).await;
+    for folder in &groups.0 {
+        let left = fs::read_dir(folder).expect("there").flatten();
+        let left: Vec<_> = left.filter(|entry| entry.path().is_dir()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// Beside version 1, which has the controllers, version 2 still holds together and freezes.
+#[tokio::test]
+async fn a_group_of_version_2_without_controllers_holds_and_freezes_and_says_what_it_cannot() {
+    let name = format!("runner-bare-{}", std::process::id());
+    let folder = PathBuf::from("/sys/fs/cgroup/unified").join(&name);
+    if fs::create_dir(&folder).is_err() {
+        println!("skipped: there is no version 2 beside version 1 in which a group may be made");
+        return;
+    }
+    let _groups = Groups(vec![folder.clone()]);
+    let bed = Bed::with("bare", 21_820..=21_829, move |builder| builder.cgroup(&name));
+    let mut request = shell(id(1), "setsid sleep 1000 & echo up; while :; do :; done");
+    request.limits.memory_bytes = Some(64 << 20);
+    let started = bed.backend.start(bed.fence, request).await.expect("a start");
+    assert_eq!(
+        started.warnings,
+        ["not held: memory limit: its controller is not mounted or may not be written"]
+    );
+    bed.wait_for(id(1), "up").await;
+    bed.backend.freeze(bed.fence, id(1)).await.expect("a freeze");
+    let before = bed.backend.usage(bed.fence, id(1)).await.expect("usage");
+    let events = fs::read_dir(&folder).expect("there").flatten();
+    let events = events.map(|entry| entry.path().join("cgroup.events"));
+    let events: Vec<_> = events.filter_map(|path| fs::read_to_string(path).ok()).collect();
+    assert_eq!(events, ["populated 1\nfrozen 1\n"], "by the kernel's own word");
+    let after = bed.backend.usage(bed.fence, id(1)).await.expect("usage");
+    assert!(before.cpu == after.cpu && !after.cpu.is_zero(), "{before:?} {after:?}");
+    let words = vec!["true".to_owned()];
+    let refusal = bed.backend.run_command(bed.fence, id(1), words, std::time::Duration::MAX).await;
+    refusal.expect_err("what joined it would be frozen on its way");
+    bed.stop(id(1)).await;
+    let left = fs::read_dir(&folder).expect("there").flatten();
+    assert_eq!(left.filter(|entry| entry.path().is_dir()).count(), 0);
+}

@@ -1,0 +1,40 @@
+//! Machines with a guard left out, to show what it is for.
+//!
+//! The ordinary constructors hold every [`Guard`]. What is made here lacks one, and the exploration
+//! has to find a way to disaster.
+
+pub use crate::deployment::Guard;
+
+use crate::{
+    deployment::{self, Deployment, Plan},
+    id::{OperationId, ServiceId},
+    service::{Effect, Service},
+    spec::ServiceSpec,
+    time::Timestamp,
+};
+
+/// [`Service::create`], perhaps without a guard.
+pub fn create(
+    without: Option<Guard>,
+    id: ServiceId,
+    operation: OperationId,
+    spec: &ServiceSpec,
+    standby: bool,
+    now: Timestamp,
+) -> (Service, Vec<Effect>) {
+    let mut service = Service::blank(id, spec, standby, now);
+    if let Some(guard) = without {
+        service.leave_out(guard);
+    }
+    let effects = service.first(operation, now);
+    (service, effects)
+}
+
+/// [`Deployment::begin`], without a guard.
+pub fn deployment_without(
+    guard: Guard,
+    plan: Plan,
+    now: Timestamp,
+) -> (Deployment, Vec<deployment::Effect>) {
+    Deployment::begin_without(guard, plan, now)
+}

@@ -1,0 +1,536 @@
+//! The service machine from outside: what users see of it, case by case.
+
+use std::{sync::Arc, time::Duration};
+
+use runner_core::{
+    Error,
+    address::Address,
+    backend::{Exit, ExitStatus},
+    deployment::{
+        self, Cause, CauseCode, Effect as Fleet,
+        Phase::{Draining, Stopping},
+        ProbeSight, Timer as FleetTimer, Window, worse,
+    },
+    id::{InstanceId, OperationId, RevisionNumber, ServiceId},
+    service::{
+        Command, Effect, Ending, Event, Record, Refused, Resolution, Service, Status, Timer,
+    },
+    source::ResolvedSource,
+    spec::ServiceSpec,
+    time::Timestamp,
+};
+
+const NOW: Timestamp = Timestamp::EPOCH;
+
+fn operation(number: u128) -> OperationId {
+    OperationId::from_random(number)
+}
+
+fn spec() -> ServiceSpec {
+    let spec = ServiceSpec::command(["./app"]).between(1, 4).check("app");
+    spec.expect("a sound specification").value
+}
+
+fn created() -> (Service, Vec<Effect>) {
+    Service::create(ServiceId::from_random(1), operation(1), &spec(), false, NOW)
+}
+
+fn resolve(service: &mut Service, revision: u64) -> Vec<Effect> {
+    let found = Ok(Arc::new(Resolution::of(ResolvedSource::Command)));
+    service.handle(Event::Resolved(RevisionNumber::new(revision), found), NOW)
+}
+
+fn started(effects: &[Effect]) -> Vec<InstanceId> {
+    let started = effects.iter().filter_map(|effect| match effect {
+        Effect::Fleet(Fleet::Start { instance, .. }) => Some(*instance),
+        _ => None,
+    });
+    started.collect()
+}
+
+fn finished(effects: &[Effect]) -> Option<Ending> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Finished(finished) => Some(finished.result.clone()),
+        _ => None,
+    })
+}
+
+fn becomes_ready(service: &mut Service, id: InstanceId) -> Vec<Effect> {
+    let address = Address::Memory("app".into());
+    let _ = service.handle(deployment::Event::Started(id, Some(address)).into(), NOW);
+    service.handle(deployment::Event::BecameReady(id).into(), NOW)
+}
+
+fn running() -> Service {
+    let (mut service, _) = created();
+    for id in started(&resolve(&mut service, 1)) {
+        let _ = becomes_ready(&mut service, id);
+    }
+    let effects = service.handle(Event::Due(Timer::Fleet(FleetTimer::Stage)), NOW);
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    service
+}
+
+#[test]
+fn a_service_is_created_proven_and_runs() {
+    let service = running();
+    assert_eq!(service.status(), Status::Running);
+    assert_eq!(service.snapshot().instances.len(), 1);
+}
+
+#[test]
+fn a_missing_secret_fails_the_operation_by_name_and_the_old_revision_goes_on() {
+    let mut service = running();
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let cause = Cause::from_secret("app/database", &Error::not_found("there is none"));
+    let revision = RevisionNumber::new(2);
+    let effects = service.handle(Event::Resolved(revision, Err(Arc::new(cause))), NOW);
+    let Some(Ending::RollbackSucceeded(cause)) = finished(&effects) else {
+        panic!("it should have failed: {effects:?}");
+    };
+    assert_eq!(cause.code, CauseCode::SecretMissing);
+    assert!(cause.to_string().contains("`app/database`"), "{cause}");
+    assert!(started(&effects).is_empty(), "nothing was started");
+    assert_eq!(service.live(), Some(RevisionNumber::FIRST));
+    assert_eq!(service.status(), Status::Running);
+}
+
+#[test]
+fn a_second_change_is_refused_unless_the_settings_say_otherwise() {
+    let mut service = running();
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let refused = service.command(operation(3), Command::Pause, NOW);
+    assert_eq!(refused, Err(Refused::Busy));
+    assert_eq!(service.operation().map(|(id, _)| id), Some(operation(2)));
+}
+
+#[test]
+fn settings_apply_at_once_in_the_middle_of_a_deployment() {
+    let mut service = running();
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let wider = ServiceSpec::command(["./app"]).between(1, 4).cap(7).check("app");
+    let settings = Arc::new(wider.expect("sound").value.settings().clone());
+    let update = Command::Update { revision: None, settings: Some(settings) };
+    let effects = service.command(operation(3), update, NOW).expect("settings go around it");
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    assert!(service.snapshot().instances.iter().all(|instance| instance.cap == 7));
+    assert_eq!(service.operation().map(|(id, _)| id), Some(operation(2)), "which goes on");
+}
+
+#[test]
+fn a_paused_service_has_no_instance_and_can_be_edited_and_deleted() {
+    let mut service = running();
+    let _ = service.command(operation(2), Command::Pause, NOW).expect("it is running");
+    let id = *service.instances().keys().next().expect("one leaves");
+    let _ = service.handle(drained_once(id), NOW);
+    let effects = service.handle(deployment::Event::Stopped(id).into(), NOW);
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    assert_eq!(service.status(), Status::Paused);
+    let effects = service.command(operation(3), Command::Delete, NOW).expect("it may go");
+    assert!(effects.contains(&Effect::Retire));
+    assert_eq!(service.status(), Status::Deleted);
+}
+
+#[test]
+fn a_record_survives_json_and_nothing_is_trusted_before_it_is_found_and_probed() {
+    let service = running();
+    let json = serde_json::to_string(&service.record()).expect("a record serialises");
+    let record: Record = serde_json::from_str(&json).expect("and comes back");
+    assert_eq!(record, service.record());
+    let (recovered, effects) = Service::recover(record, NOW);
+    assert!(recovered.snapshot().instances.is_empty(), "nothing is trusted yet");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Fleet(Fleet::List(_)))));
+}
+
+#[test]
+fn every_trouble_of_an_app_runner_user_has_a_code_evidence_and_advice() {
+    let exit = |code, line: &str| Exit {
+        status: ExitStatus::Code(code),
+        last_lines: vec![line.to_owned()],
+    };
+    let oom = Exit::from(ExitStatus::OutOfMemory);
+    let second = Duration::from_secs(1);
+    let slow = Window::new(1000, 0, second * 9);
+    let usual = Window::new(1000, 0, second);
+    let refused = |status: &str| Some(ProbeSight::Refused(status.to_owned()));
+    let late = Some(ProbeSight::TimedOut(second * 2));
+    let denied = Error::new(runner_core::error::ErrorKind::Denied, "401 from the registry");
+    use CauseCode as Code;
+    for (case, cause, code, evidence) in [
+        (
+            "port binding",
+            Cause::from_slow_start(8080, Some(vec![3000]), None),
+            Code::WrongPort,
+            "nothing on 8080, but 3000 listens",
+        ),
+        (
+            "environment",
+            Cause::from_exit(exit(1, "KeyError: 'DATABASE_URL'"), false),
+            Code::ExitedAtStart,
+            "DATABASE_URL",
+        ),
+        (
+            "dependency missing",
+            Cause::from_exit(exit(127, "node: not found"), false),
+            Code::ProgramNotFound,
+            "exit code 127",
+        ),
+        (
+            "runtime configuration",
+            Cause::from_start(&Error::unsupported("no runtime `nodejs9`")),
+            Code::Unsupported,
+            "nodejs9",
+        ),
+        (
+            "slow answers",
+            worse(slow, Some(usual)).expect("it is slower"),
+            Code::Latency,
+            "9000 against 1000",
+        ),
+        ("memory leak", Cause::from_exit(oom, true), Code::OutOfMemory, "killed for its memory"),
+        (
+            "database unreachable",
+            Cause::from_slow_start(8080, Some(vec![8080]), refused("GET / answered 503")),
+            Code::ProbeRefused,
+            "503",
+        ),
+        (
+            "scaling settings",
+            Cause::from_start(&Error::exhausted("no memory left for 25 instances")),
+            Code::Exhausted,
+            "25 instances",
+        ),
+        (
+            "egress network",
+            Cause::from_start(&Error::unsupported("there is no network `vpc-1`")),
+            Code::Unsupported,
+            "vpc-1",
+        ),
+        (
+            "firewall",
+            Cause::from_slow_start(8080, Some(vec![8080]), late.clone()),
+            Code::ProbeTimedOut,
+            "no answer within 2s",
+        ),
+        (
+            "time-out",
+            Cause::from_slow_start(8080, None, late),
+            Code::ProbeTimedOut,
+            "no answer within 2s",
+        ),
+        (
+            "failing external API",
+            worse(Window::new(1000, 500, second), Some(usual)).expect("it fails"),
+            Code::ErrorShare,
+            "500 against 0",
+        ),
+        (
+            "build",
+            Cause::from_source("app", true, &Error::invalid("npm ERR! missing script")),
+            Code::BuildFailed,
+            "npm ERR!",
+        ),
+        (
+            "image pull",
+            Cause::from_source("ghcr.io/acme/app:1", false, &denied),
+            Code::ImageDenied,
+            "401",
+        ),
+        (
+            "health check",
+            Cause::from_slow_start(8080, Some(vec![8080]), refused("GET /health answered 404")),
+            Code::ProbeRefused,
+            "404",
+        ),
+        (
+            "resource limit",
+            Cause::from_start(&Error::invalid("8 vCPU asked, the host has 2")),
+            Code::Unsupported,
+            "8 vCPU",
+        ),
+    ] {
+        assert_eq!(cause.code, code, "{case}");
+        assert!(cause.to_string().contains(evidence), "{case}: {cause}");
+        assert!(cause.to_string().ends_with(code.advice()), "{case}: {cause}");
+    }
+}
+
+/// A service that runs so many instances, with more of its specification.
+fn running_many(
+    count: u32,
+    standby: bool,
+    more: impl FnOnce(&mut runner_core::spec::raw::Service),
+) -> (Service, Vec<InstanceId>) {
+    let spec = ServiceSpec::command(["./app"]).between(count, count + 1).with(more).check("app");
+    let spec = spec.expect("a sound specification").value;
+    let id = ServiceId::from_random(1);
+    let (mut service, _) = Service::create(id, operation(1), &spec, standby, NOW);
+    let mut ids = started(&resolve(&mut service, 1));
+    let mut ready = 0;
+    while let Some(id) = ids.get(ready).copied() {
+        ids.extend(started(&becomes_ready(&mut service, id)));
+        ready += 1;
+    }
+    let _ = service.handle(Event::Due(Timer::Fleet(FleetTimer::Stage)), NOW);
+    assert_eq!(service.status(), Status::Running);
+    (service, ids)
+}
+
+/// The answer to the first time that it was asked.
+fn drained_once(instance: InstanceId) -> Event {
+    deployment::Event::Drained { instance, asked: 1 }.into()
+}
+
+fn drained(effects: &[Effect]) -> Vec<InstanceId> {
+    let drained = effects.iter().filter_map(|effect| match effect {
+        Effect::Fleet(Fleet::Drain { instance, .. }) => Some(*instance),
+        _ => None,
+    });
+    drained.collect()
+}
+
+#[test]
+fn scaling_in_takes_the_instance_with_the_fewest_requests_and_then_the_newest() {
+    let (mut service, ids) = running_many(3, false, |_| {});
+    let loads = [(ids[0], 4), (ids[1], 1), (ids[2], 2)].into();
+    assert!(service.handle(deployment::Event::Load(loads).into(), NOW).is_empty());
+    let effects = service.handle(deployment::Event::Desired(2).into(), NOW);
+    assert_eq!(drained(&effects), [ids[1]]);
+    let _ = service.handle(deployment::Event::Load([].into()).into(), NOW);
+    let effects = service.handle(deployment::Event::Desired(1).into(), NOW);
+    assert_eq!(drained(&effects), [ids[2]]);
+}
+
+#[test]
+fn a_start_that_took_too_long_fails_with_what_was_found_and_not_with_a_guess() {
+    let (mut service, _) = created();
+    let id = started(&resolve(&mut service, 1))[0];
+    let cause = Cause::from_slow_start(8080, Some(vec![3000]), None).of(id);
+    for _ in 0..3 {
+        let newest = *service.instances().keys().next_back().expect("one is starting");
+        let late = deployment::Event::TooSlow(newest, Arc::new(cause.clone()));
+        let _ = service.handle(late.into(), NOW);
+        let _ = service.handle(deployment::Event::Stopped(newest).into(), NOW);
+        let backoff = Timer::Fleet(FleetTimer::GreenBackoff);
+        let _ = service.handle(Event::Due(backoff), NOW);
+    }
+    assert_eq!(service.status(), Status::CreateFailed);
+    assert_eq!(service.trouble().map(|cause| cause.code), Some(CauseCode::WrongPort));
+}
+
+#[test]
+fn what_failed_liveness_leaves_at_once_and_is_replaced_after_the_back_off() {
+    let (mut service, ids) = running_many(2, false, |_| {});
+    let cause = Arc::new(Cause::new(CauseCode::ProbeTimedOut).of(ids[0]));
+    let effects = service.handle(deployment::Event::BecameDead(ids[0], cause).into(), NOW);
+    assert_eq!(drained(&effects), [ids[0]]);
+    assert!(started(&effects).is_empty(), "failures hold the next start back");
+    let effects = service.handle(Event::Due(Timer::Fleet(FleetTimer::BlueBackoff)), NOW);
+    assert_eq!(started(&effects).len(), 1);
+}
+
+#[test]
+fn so_many_failures_as_the_settings_say_turn_a_deployment_back() {
+    let (mut service, _) = running_many(1, false, |raw| raw.deployment.failure_limit = Some(1));
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let id = started(&resolve(&mut service, 2))[0];
+    let _ = service.handle(deployment::Event::Started(id, None).into(), NOW);
+    let exit = Exit::from(ExitStatus::Code(1));
+    let effects = service.handle(deployment::Event::Ended(id, exit).into(), NOW);
+    assert!(matches!(finished(&effects), Some(Ending::RollbackSucceeded(_))), "{effects:?}");
+}
+
+#[test]
+fn a_deployment_says_how_long_each_of_its_stages_took() {
+    let at = Timestamp::from_secs;
+    let (mut service, _) = running_many(1, false, |_| {});
+    let _ = service.command(operation(2), Command::Deploy, at(10)).expect("it is running");
+    let found = Ok(Arc::new(Resolution::of(ResolvedSource::Command)));
+    let effects = service.handle(Event::Resolved(RevisionNumber::new(2), found), at(11));
+    let id = started(&effects)[0];
+    let address = Address::Memory("app".into());
+    let _ = service.handle(deployment::Event::Started(id, Some(address)).into(), at(12));
+    let _ = service.handle(deployment::Event::BecameReady(id).into(), at(15));
+    let _ = service.handle(Event::Due(Timer::Fleet(FleetTimer::Stage)), at(45));
+    let took = |service: &Service| {
+        let timings = service.timings().iter();
+        timings
+            .map(|timing| (timing.stage, timing.took.map(|took| took.as_secs())))
+            .collect::<Vec<_>>()
+    };
+    use deployment::Stage::{Baking, Leaving, Provisioning};
+    assert_eq!(
+        took(&service),
+        [(Provisioning, Some(4)), (Baking, Some(30)), (Leaving, None)],
+        "the way out of the old instances is under way"
+    );
+    let old = *service.instances().keys().next().expect("it leaves");
+    let _ = service.handle(drained_once(old), at(46));
+    let effects = service.handle(deployment::Event::Stopped(old).into(), at(47));
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    assert_eq!(took(&service)[2], (Leaving, Some(2)));
+}
+
+#[test]
+fn requests_are_told_when_a_start_is_expected_once_one_was_seen() {
+    let at = Timestamp::from_secs;
+    let (mut service, ids) = running_many(1, false, |_| {});
+    // The first start took no time at all in this test, and counts for three parts of four.
+    let _ = service.handle(deployment::Event::Desired(2).into(), at(100));
+    let expected = service.snapshot().expected;
+    assert_eq!(expected.iter().map(|one| one.at).collect::<Vec<_>>(), [Some(at(100))]);
+    let second = *service.instances().keys().next_back().expect("it is starting");
+    let address = Address::Memory("app".into());
+    let _ = service.handle(deployment::Event::Started(second, Some(address)).into(), at(101));
+    let _ = service.handle(deployment::Event::BecameReady(second).into(), at(108));
+    assert_eq!(service.snapshot().expected, []);
+    let exit = Exit::from(ExitStatus::Code(1));
+    let _ = service.handle(deployment::Event::Ended(ids[0], exit).into(), at(200));
+    let _ = service.handle(Event::Due(Timer::Fleet(FleetTimer::BlueBackoff)), at(201));
+    let expected = service.snapshot().expected;
+    assert_eq!(expected.iter().map(|one| one.at).collect::<Vec<_>>(), [Some(at(203))]);
+}
+
+#[test]
+fn at_the_maximum_what_sleeps_can_still_be_had() {
+    use runner_core::admission::{Attainable, Why};
+    let (mut service, ids) = running_many(2, true, |raw| {
+        raw.scaling.maximum = Some(2_u32.into());
+        raw.scaling.minimum_active = Some(0_u32.into());
+    });
+    assert_eq!(service.snapshot().attainable, Attainable::Nothing(Why::AtMaximum));
+    let _ = service.handle(deployment::Event::BecameIdle(ids[1]).into(), NOW);
+    let _ = service.handle(drained_once(ids[1]), NOW);
+    let _ = service.handle(deployment::Event::Frozen(ids[1]).into(), NOW);
+    let Attainable::Slots { count: 100, .. } = service.snapshot().attainable else {
+        panic!("one sleeps: {:?}", service.snapshot());
+    };
+    let effects = service.handle(deployment::Event::Demand.into(), NOW);
+    assert!(effects.contains(&Effect::Fleet(Fleet::Thaw(ids[1]))));
+    assert_eq!(service.snapshot().expected.len(), 1, "it is waking");
+}
+
+#[test]
+fn a_first_deployment_is_promoted_as_soon_as_it_has_passed_unless_it_is_to_bake() {
+    let bakes = |spec: ServiceSpec| {
+        let (mut service, _) =
+            Service::create(ServiceId::from_random(1), operation(1), &spec, false, NOW);
+        for id in started(&resolve(&mut service, 1)) {
+            let _ = becomes_ready(&mut service, id);
+        }
+        let stage = Timer::Fleet(FleetTimer::Stage);
+        service.timers().into_iter().find(|(timer, _)| *timer == stage).map(|(_, at)| at.since(NOW))
+    };
+    assert_eq!(bakes(spec()), Some(Duration::ZERO));
+    let asked = ServiceSpec::command(["./app"])
+        .with(|raw| raw.deployment.first_bake = Some("7s".into()))
+        .check("app");
+    assert_eq!(bakes(asked.expect("sound").value), Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn what_supersedes_a_deployment_does_not_wait_for_its_last_requests() {
+    let (mut service, _) = running_many(1, false, |raw| {
+        raw.deployment.concurrent_edits = Some("supersede".into());
+    });
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let green = started(&resolve(&mut service, 2))[0];
+    let _ = becomes_ready(&mut service, green);
+    let effects = service.command(operation(3), Command::Deploy, NOW).expect("the newest wins");
+    assert_eq!(drained(&effects), [green], "it served, and finishes what it has");
+    assert!(finished(&effects).is_some(), "the first is over");
+    assert_eq!(service.operation().map(|(id, _)| id), Some(operation(3)));
+    assert_eq!(started(&resolve(&mut service, 3)).len(), 1, "beside the one that drains");
+}
+
+#[test]
+fn what_supersedes_a_deployment_waits_for_its_pre_deploy_command() {
+    let (mut service, _) = running_many(1, false, |raw| {
+        raw.deployment.concurrent_edits = Some("supersede".into());
+    });
+    let edited = ServiceSpec::command(["./app"]).with(|raw| {
+        let mut command = runner_core::spec::raw::PreDeploy::default();
+        command.command = vec!["./migrate".to_owned()];
+        raw.pre_deploy = Some(command);
+    });
+    let revision = edited.check("app").expect("sound").value.revision().clone();
+    let update = Command::Update { revision: Some(Arc::new(revision)), settings: None };
+    let _ = service.command(operation(2), update, NOW).expect("it is running");
+    let job = started(&resolve(&mut service, 2))[0];
+    let _ = service.handle(deployment::Event::Started(job, None).into(), NOW);
+    let effects = service.command(operation(3), Command::Deploy, NOW).expect("the newest wins");
+    assert!(finished(&effects).is_none(), "the command is being stopped");
+    let effects = service.handle(deployment::Event::Stopped(job).into(), NOW);
+    assert!(finished(&effects).is_some());
+    assert_eq!(started(&resolve(&mut service, 3)).len(), 1);
+}
+
+#[test]
+fn that_requests_are_finished_counts_only_for_the_last_time_it_was_asked() {
+    let (mut service, ids) = running_many(2, true, |raw| {
+        raw.scaling.minimum_active = Some(0_u32.into());
+    });
+    // It is woken before it froze, is given requests again, and is then given up.
+    let _ = service.handle(deployment::Event::BecameIdle(ids[1]).into(), NOW);
+    let _ = service.handle(deployment::Event::Demand.into(), NOW);
+    let effects = service.handle(deployment::Event::Desired(1).into(), NOW);
+    assert_eq!(drained(&effects), [ids[1]]);
+    let effects = service.handle(drained_once(ids[1]), NOW);
+    assert_eq!(
+        service.instances().get(&ids[1]).map(|one| one.phase),
+        Some(Draining),
+        "{effects:?}"
+    );
+    let again = deployment::Event::Drained { instance: ids[1], asked: 2 };
+    let _ = service.handle(again.into(), NOW);
+    let phase = service.instances().get(&ids[1]).map(|one| one.phase);
+    assert_eq!(phase, Some(Stopping { asked: true }));
+}
+
+#[test]
+fn with_a_part_of_green_each_step_moves_what_green_has_instances_for() {
+    let (mut service, _) = running_many(4, false, |raw| {
+        raw.deployment.surge = Some("25%".into());
+        raw.deployment.strategy = Some("stepped".into());
+        raw.deployment.steps = vec![50_u32.into(), 100_u32.into()];
+    });
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let mut starting = started(&resolve(&mut service, 2));
+    assert_eq!(starting.len(), 1, "a quarter of four");
+    let stage = || Event::Due(Timer::Fleet(FleetTimer::Stage));
+    let mut seen = Vec::new();
+    while let Some(id) = starting.pop() {
+        let mut effects = becomes_ready(&mut service, id);
+        let weights = service.snapshot().weights;
+        seen.push(weights.iter().map(|one| one.weight).collect::<Vec<_>>());
+        for leaves in drained(&effects) {
+            let _ = service.handle(drained_once(leaves), NOW);
+            effects.extend(service.handle(deployment::Event::Stopped(leaves).into(), NOW));
+        }
+        starting.extend(started(&effects));
+        if starting.is_empty() {
+            starting.extend(started(&service.handle(stage(), NOW)));
+        }
+    }
+    let none: [u32; 0] = [];
+    assert_eq!(seen, [[75, 25].as_slice(), &[50, 50], &none, &none]);
+    let _ = service.handle(stage(), NOW);
+    assert_eq!(service.live(), Some(RevisionNumber::new(2)));
+}
+
+#[test]
+fn a_roll_back_that_supersedes_ends_when_nothing_is_left_of_what_it_undoes() {
+    let (mut service, _) = running_many(1, false, |raw| {
+        raw.deployment.concurrent_edits = Some("supersede".into());
+    });
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let green = started(&resolve(&mut service, 2))[0];
+    let _ = becomes_ready(&mut service, green);
+    let back = Command::RollBack(RevisionNumber::FIRST);
+    let _ = service.command(operation(3), back, NOW).expect("the newest wins");
+    assert_eq!(service.operation().map(|(id, _)| id), Some(operation(3)), "green drains");
+    let _ = service.handle(drained_once(green), NOW);
+    let effects = service.handle(deployment::Event::Stopped(green).into(), NOW);
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    assert_eq!(service.status(), Status::Running);
+}

@@ -1,0 +1,339 @@
+//! Calls to the outside, each in a task of its own, each answered once and in its time.
+
+use std::{sync::Arc, time::Duration};
+
+use runner_core::{
+    address::Address,
+    backend::{Limits, PortRequest, StartRequest},
+    deployment::{self, Cause, CauseCode, Evidence, Phase, ProbeSight},
+    id::{InstanceId, RevisionNumber},
+    service,
+    source::ResolvedSource,
+    spec::{RevisionSpec, Source},
+    time::Timestamp,
+};
+use runner_health::{probe::Seen, verdict::Verdict};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{Actor, answer::Answer};
+use crate::{shared::ListAsk, within::answer_within};
+
+impl Actor {
+    pub(super) fn answered(&mut self, answer: Answer) {
+        if !answer.is_list() {
+            self.touched = self.shared.clock.now();
+        }
+        match answer {
+            Answer::Event(event) => {
+                let froze = matches!(event, service::Event::Fleet(deployment::Event::Frozen(_)));
+                self.tell_machine(event);
+                // Who began to wait while it was being frozen said so when nothing slept yet, and
+                // does not say it twice.
+                if froze && self.way.pool.counters().waiting > 0 {
+                    self.tell_machine(deployment::Event::Demand);
+                }
+            }
+            Answer::Started { instance, started, permit } => {
+                if let Some(permit) = permit {
+                    self.starting.insert(instance, permit);
+                }
+                for warning in started.warnings {
+                    self.say("StartWarning", warning, self.shared.clock.now());
+                }
+                self.tell_machine(deployment::Event::Started(instance, started.address));
+            }
+            Answer::TooSlow(instance, cause) => {
+                self.why.remove(&instance);
+                self.tell_machine(deployment::Event::TooSlow(instance, cause));
+            }
+            Answer::Proven(instance) => {
+                // It may have turned bad while that was found out.
+                if self.monitor.verdict(instance) == Some(Verdict::Ready) {
+                    self.tell_machine(deployment::Event::BecameReady(instance));
+                }
+            }
+            Answer::Resolved(revision, resolved) => self.keep_values(revision, *resolved),
+        }
+    }
+
+    pub(super) fn start(
+        &mut self,
+        instance: InstanceId,
+        revision: RevisionNumber,
+        job: bool,
+        now: Timestamp,
+    ) {
+        self.look.born(instance, now);
+        let request = match self.request(instance, revision, job) {
+            Ok(request) => request,
+            Err(cause) => {
+                let event = deployment::Event::StartFailed(instance, Arc::new(cause));
+                return self.tell_machine(event);
+            }
+        };
+        let allowance = self.machine.revision(revision).map(|spec| spec.health().start_allowance);
+        let limit = allowance.unwrap_or(CALL_LIMIT).max(CALL_LIMIT);
+        let budget = self.shared.with(|registry| registry.start_budget.clone());
+        let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
+        self.call(async move {
+            // Closed when the rush is over: then nobody needs a place.
+            let permit = match budget {
+                Some(budget) => budget.acquire_owned().await.ok(),
+                None => None,
+            };
+            match answer_within(limit, || backend.start(fence, request)).await {
+                Ok(started) => Answer::Started { instance, started, permit },
+                Err(error) => {
+                    let cause = Arc::new(Cause::from_start(&error).of(instance));
+                    Answer::Event(deployment::Event::StartFailed(instance, cause).into())
+                }
+            }
+        });
+    }
+
+    fn request(
+        &self,
+        instance: InstanceId,
+        revision: RevisionNumber,
+        job: bool,
+    ) -> Result<StartRequest, Cause> {
+        let missing = || {
+            let what = format!("revision {revision} is not known any more");
+            Cause::new(CauseCode::StartRefused).with(Evidence::Answer(what))
+        };
+        let spec = self.machine.revision(revision).ok_or_else(missing)?;
+        let values = self.values.get(&revision);
+        let pinned = self.machine.resolution(revision).map(|found| found.source.clone());
+        let source = pinned.or_else(|| values.map(|values| values.source.clone()));
+        let source = source.ok_or_else(missing)?;
+        let mut request = StartRequest::command(instance, words(spec, &source, job));
+        request.source = source;
+        request.environment = spec
+            .environment()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.clone()))
+            .collect();
+        request.secrets = values.map(|values| values.secrets.clone()).unwrap_or_default();
+        if let Some(name) =
+            spec.secrets().keys().find(|name| !request.secrets.contains_key(name.as_str()))
+        {
+            let unknown = Evidence::Named(name.to_string());
+            return Err(Cause::new(CauseCode::SecretsUnavailable).with(unknown));
+        }
+        let port = std::num::NonZeroU16::new(spec.port().number());
+        request.port = match port {
+            Some(port) if !job => PortRequest::Declared(port),
+            _ => PortRequest::None,
+        };
+        let mut limits = Limits::default();
+        limits.cpu_millis = Some(spec.instance().cpu.millis());
+        limits.memory_bytes = Some(spec.instance().memory.size().bytes());
+        limits.disk_bytes = Some(spec.instance().disk.bytes());
+        request.limits = limits;
+        request.directory = spec.instance().working_directory.as_ref().map(Into::into);
+        Ok(request)
+    }
+
+    pub(super) fn stop(&mut self, instance: InstanceId) {
+        let grace = self.grace_of(instance);
+        let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
+        self.call(async move {
+            let stop = || backend.stop(fence, instance, grace);
+            Answer::Event(match answer_within(grace + CALL_LIMIT, stop).await {
+                Ok(_) => deployment::Event::Stopped(instance).into(),
+                Err(error) => {
+                    let answer = Evidence::Answer(error.to_string());
+                    let cause = Cause::new(CauseCode::StopFailed).with(answer).of(instance);
+                    deployment::Event::StopFailed(instance, Arc::new(cause)).into()
+                }
+            })
+        });
+    }
+
+    fn grace_of(&self, instance: InstanceId) -> Duration {
+        let one = self.machine.instances().get(&instance);
+        let spec = one.and_then(|one| self.machine.revision(one.revision));
+        spec.map_or(runner_core::spec::DEFAULT_STOP_GRACE, |spec| spec.instance().stop_grace)
+    }
+
+    pub(super) fn freeze(&mut self, instance: InstanceId) {
+        let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
+        self.call(async move {
+            let frozen = answer_within(CALL_LIMIT, || backend.freeze(fence, instance)).await;
+            Answer::Event(match frozen {
+                Ok(()) => deployment::Event::Frozen(instance).into(),
+                Err(_) => deployment::Event::FreezeFailed(instance).into(),
+            })
+        });
+    }
+
+    pub(super) fn thaw(&mut self, instance: InstanceId) {
+        let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
+        self.call(async move {
+            let thawed = answer_within(CALL_LIMIT, || backend.thaw(fence, instance)).await;
+            Answer::Event(match thawed {
+                Ok(()) => deployment::Event::Thawed(instance).into(),
+                Err(error) => {
+                    let cause = Arc::new(Cause::from_start(&error).of(instance));
+                    deployment::Event::ThawFailed(instance, cause).into()
+                }
+            })
+        });
+    }
+
+    /// A good probe says that somebody answers there, and not who: where the instance does not
+    /// listen yet, or never does, a stranger may have its port. So the backend is asked, before the
+    /// first request goes there, whether it is the instance's own.
+    pub(super) fn became_ready(&mut self, instance: InstanceId) {
+        let one = self.machine.instances().get(&instance);
+        let has_served = matches!(
+            one.map(|one| one.phase),
+            Some(
+                Phase::Ready
+                    | Phase::Unwell
+                    | Phase::Freezing { .. }
+                    | Phase::Standby
+                    | Phase::Waking { proven: true }
+            )
+        );
+        let port = match one.and_then(|one| one.address.0.as_ref()) {
+            Some(Address::Tcp(address)) => address.port(),
+            _ => 0,
+        };
+        if has_served || port == 0 || !self.shared.capabilities.listening_ports {
+            return self.tell_machine(deployment::Event::BecameReady(instance));
+        }
+        let shared = Arc::clone(&self.shared);
+        self.call(async move {
+            loop {
+                let ports = || shared.backend.listening_ports(shared.fence, instance);
+                match answer_within(WHY_LIMIT, ports).await {
+                    Ok(ports) if ports.contains(&port) => return Answer::Proven(instance),
+                    // A stranger's. The start allowance ends this, or the backend does.
+                    Ok(_) => sleep_until(Instant::now() + PROVE_AGAIN).await,
+                    // It is gone, and a look tells how.
+                    Err(_) => return Answer::Event(deployment::Event::Changed.into()),
+                }
+            }
+        });
+    }
+
+    /// Finds out why an instance has not become ready in its time: which ports are open, and what
+    /// the last probe saw.
+    pub(super) fn ask_why(&mut self, instance: InstanceId) {
+        if !self.why.insert(instance) {
+            return;
+        }
+        let one = self.machine.instances().get(&instance);
+        let port = one.and_then(|one| Some(self.machine.revision(one.revision)?.port().number()));
+        let wanted = match one.and_then(|one| one.address.0.clone()) {
+            Some(Address::Tcp(address)) => address.port(),
+            _ => port.unwrap_or_default(),
+        };
+        let sight = self.monitor.last_seen(instance).filter(|seen| !seen.is_good()).map(sight);
+        let (shared, can) = (Arc::clone(&self.shared), self.shared.capabilities.listening_ports);
+        self.call(async move {
+            let ports = || shared.backend.listening_ports(shared.fence, instance);
+            let listening = match can {
+                true => answer_within(WHY_LIMIT, ports).await.ok(),
+                false => None,
+            };
+            let cause = Cause::from_slow_start(wanted, listening, sight).of(instance);
+            Answer::TooSlow(instance, Arc::new(cause))
+        });
+    }
+
+    pub(super) fn ask_for_list(&mut self, asked: u64) {
+        let (ask, answer) = tokio::sync::oneshot::channel();
+        let since = self.touched.max(self.shared.clock.now() - FRESH);
+        let sent = self.shared.lists.send(ListAsk { since, answer: ask });
+        let service = self.machine.id();
+        self.call(async move {
+            let listed = match sent {
+                Ok(()) => answer.await,
+                // The driver ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            };
+            Answer::Event(match listed {
+                Ok(Ok(sighted)) => {
+                    let found = sighted.get(&service).cloned().unwrap_or_default();
+                    deployment::Event::Listed { asked, found }.into()
+                }
+                _ => deployment::Event::ListFailed { asked }.into(),
+            })
+        });
+    }
+
+    /// Stops every instance, for a platform that ends: the machine is not told, so that on record
+    /// the service is what it was.
+    pub(super) async fn stop_all(&mut self, until: Timestamp) {
+        let mut snapshot = self.machine.snapshot();
+        for one in &mut snapshot.instances {
+            one.accepting = false;
+        }
+        snapshot.closed = Some(runner_core::admission::Closed::Draining);
+        self.way.pool.apply(snapshot);
+        let deadline = self.shared.clock.instant(until);
+        let instances: Vec<_> = self.machine.instances().keys().copied().collect();
+        let leases = |pool: &runner_proxy::pool::Pool| -> u32 {
+            instances.iter().map(|instance| pool.leases_of(*instance)).sum()
+        };
+        while leases(&self.way.pool) > 0 {
+            if timeout_at(deadline, self.way.pool.notice()).await.is_err() {
+                break;
+            }
+        }
+        let mut stops = tokio::task::JoinSet::new();
+        for instance in instances {
+            // Past the deadline the rest is ended at once.
+            let grace = self.grace_of(instance).min(until.until(self.shared.clock.now()));
+            let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
+            stops.spawn(async move {
+                let _ = answer_within(grace + CALL_LIMIT, || backend.stop(fence, instance, grace))
+                    .await;
+            });
+        }
+        while stops.join_next().await.is_some() {}
+    }
+
+    pub(super) fn call(&mut self, call: impl Future<Output = Answer> + Send + 'static) {
+        self.calls.spawn(call);
+    }
+}
+
+fn sight(seen: Seen) -> ProbeSight {
+    match seen {
+        Seen::Refused => ProbeSight::NotConnected,
+        Seen::TimedOut { limit, .. } => ProbeSight::TimedOut(limit),
+        seen => ProbeSight::Refused(seen.to_string()),
+    }
+}
+
+/// What is run: the command of the source, or of the pre-deploy step.
+fn words(spec: &RevisionSpec, source: &ResolvedSource, job: bool) -> Vec<String> {
+    if job && let Some(job) = spec.pre_deploy() {
+        return job.command.words().to_vec();
+    }
+    match (spec.source(), source) {
+        (Source::Command(command), _) => command.words().to_vec(),
+        (Source::Image(image), _) => {
+            image.command.as_ref().map_or_else(Vec::new, |command| command.words().to_vec())
+        }
+        // Of an image that was built the image knows how it is started, unless it is said.
+        (Source::Code(code), _) => match &code.start {
+            Some(start) => ["/bin/sh", "-c", start.as_str()].map(str::to_owned).to_vec(),
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// Whoever waits for the end of a failed start does not wait long for its reason.
+const WHY_LIMIT: Duration = Duration::from_secs(2);
+/// How old a list may be for a service of which nothing has changed since.
+const FRESH: Duration = Duration::from_secs(10);
+/// How soon it is looked again whose a port is.
+const PROVE_AGAIN: Duration = Duration::from_millis(20);
+/// How long any call may take beyond what it is asked to wait for: an engine that needs longer
+/// is held to be down.
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(60);

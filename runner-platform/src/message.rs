@@ -1,0 +1,43 @@
+//! What handles tell the driver and the tasks of services.
+
+use runner_core::{
+    backend::LogLine,
+    id::InstanceId,
+    service::{Command, Dump},
+    spec::ServiceSpec,
+    time::Timestamp,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Error, Operation, describe::Description};
+
+/// What becomes of instances when the platform ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "they stay or they do not")]
+pub enum Aftermath {
+    /// They go on, and the next platform of the same journal takes them up.
+    Leave,
+    /// Their requests are finished and they are stopped. On record the services are what they
+    /// were: the next platform starts them again.
+    Stop,
+}
+
+/// What handles ask of the driver.
+pub(crate) enum Request {
+    Create { spec: Box<ServiceSpec>, answer: oneshot::Sender<Result<Operation, Error>> },
+    Follow { instance: InstanceId, since: Timestamp, lines: mpsc::Sender<(InstanceId, LogLine)> },
+    Shutdown { aftermath: Aftermath, until: Timestamp, answer: oneshot::Sender<()> },
+}
+
+/// What a service's task is asked.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Boxed: a queue of messages has room for as many as it may hold.
+    Command(Box<Command>, oneshot::Sender<Result<Option<Operation>, Error>>),
+    Describe(oneshot::Sender<Description>),
+    Dump(oneshot::Sender<Dump>),
+    Shutdown {
+        aftermath: Aftermath,
+        until: Timestamp,
+    },
+}
