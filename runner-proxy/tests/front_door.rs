@@ -19,8 +19,6 @@ mod http_versions;
 mod informational;
 #[path = "door/limits.rs"]
 mod limits;
-#[path = "door/log.rs"]
-mod log;
 #[path = "door/memory.rs"]
 mod memory;
 #[path = "door/path.rs"]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     pin::Pin,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,14 +12,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame};
 use runner_core::spec::{Cidr, raw};
-use runner_platform::{
-    ACCESS_LOG,
-    testing::{Memory, SAW_TRACE},
-};
+use runner_platform::testing::{Memory, SAW_TRACE};
 use runner_proxy::forward::Trust;
 use tower::ServiceExt as _;
 
-use crate::support::{Answer, Ask, Bed, SECOND, hello, in_order, pass, read, spawn};
+use crate::{
+    access_log,
+    support::{Answer, Ask, Bed, SECOND, hello, in_order, pass, read, spawn},
+};
 
 #[tokio::test(start_paused = true)]
 pub(crate) async fn only_networks_that_are_named_come_in() {
@@ -272,54 +272,14 @@ pub(crate) async fn a_strict_session_waits_for_its_instance() {
     assert_eq!(first, second);
 }
 
-/// Lines of the access log.
-#[derive(Clone, Default)]
-struct Lines(Arc<Locked>);
-
-#[expect(clippy::disallowed_types, reason = "a test that collects")]
-type Locked = std::sync::Mutex<Vec<String>>;
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == ACCESS_LOG
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Words(String);
-        impl tracing::field::Visit for Words {
-            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0 += &format!("{field}={value:?} ");
-            }
-        }
-        let mut words = Words(String::new());
-        event.record(&mut words);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(words.0);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
 #[tokio::test(start_paused = true)]
 pub(crate) async fn requests_are_written_down_where_settings_want_it() {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(lines.clone());
-    let taken = || std::mem::take(&mut *lines.0.lock().unwrap_or_else(PoisonError::into_inner));
     let bed = Bed::new(hello().cap(10)).await;
     bed.get(Ask::taking(0).path("/a?secret=1")).await;
-    assert_eq!(taken(), Vec::<String>::new());
+    assert_eq!(access_log::taken(), Vec::<String>::new());
     bed.change(|raw| raw.observability.access_log = Some(true)).await;
     bed.get(Ask::taking(0).path("/a?secret=1").from("192.0.2.7")).await;
-    let written = taken();
+    let written = access_log::taken();
     let [line] = written.as_slice() else { panic!("{written:?}") };
     for part in ["service=hello", "path=/a ", "status=200", "192.0.2.7:1", "instance="] {
         assert!(line.contains(part), "{part}: {line}");

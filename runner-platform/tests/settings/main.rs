@@ -2,6 +2,7 @@
 //! in paused time. The table below names for every field of the settings the test that sees what it
 //! does; a field that is not in it is one that somebody forgot.
 
+mod access_log;
 mod clients;
 mod deploying;
 mod scaling;

@@ -14,6 +14,8 @@ use runner_proxy::exchange::ClientConnection;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
+use crate::access_log;
+
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// A service `hello` that runs.
@@ -44,6 +46,7 @@ impl Bed {
         builder: runner_platform::PlatformBuilder,
         spec: ServiceBuilder,
     ) -> Self {
+        access_log::listen();
         let (platform, driver) = builder.build().expect("built");
         spawn(async move {
             let _ = driver.run().await;

@@ -70,8 +70,8 @@ impl<'a> Told<'a> {
         self
     }
 
-    /// What the request is called, if it is called anything. A name that could break out of a header
-    /// or a page is left out.
+    /// What the request is called, if it is called anything. A name that could break out of a
+    /// header or a page is left out.
     pub fn id(mut self, id: impl Into<Option<&'a str>>) -> Self {
         self.id = id.into();
         self

@@ -1,4 +1,4 @@
-//! Kinds of listeners, real WebSocket clients, and how long a request waited.
+//! Kinds of listeners, real WebSocket clients, how long a request waited, a service that panics.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -170,4 +170,19 @@ async fn one_listener_does_not_take_the_connections_of_another() {
     held.remove(0);
     until("there is room for the third", || handle.counters().accepted == 4).await;
     running.abort();
+}
+
+#[tokio::test]
+async fn a_service_that_panics_ends_its_connection_and_no_other() {
+    let service = service_fn(async |request: Request<RequestBody>| {
+        assert!(request.uri().path() != "/panic", "this is what the test is about");
+        Ok::<Response<_>, Infallible>(text("fine"))
+    });
+    let door = memory::open(service, Limits::default(), |door| door);
+    let mut other = door.client(1024);
+    assert_eq!(door.ask("GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await, "");
+    other.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    other.hear_until("fine").await;
+    let handle = door.handle.clone();
+    until("it is counted", || handle.counters().panicked == 1).await;
 }
