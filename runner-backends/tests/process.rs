@@ -7,6 +7,8 @@
 mod adoption;
 #[path = "process/bed.rs"]
 mod bed;
+#[path = "support/block.rs"]
+mod block;
 #[path = "process/command.rs"]
 mod command;
 #[path = "process/confined.rs"]
@@ -19,5 +21,7 @@ mod full;
 mod given;
 #[path = "process/ordinary.rs"]
 mod ordinary;
+#[path = "process/ports.rs"]
+mod ports;
 #[path = "process/refused.rs"]
 mod refused;

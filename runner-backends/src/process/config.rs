@@ -22,6 +22,7 @@ pub struct ProcessBuilder {
     directory: PathBuf,
     ports: RangeInclusive<u16>,
     port_rest: Duration,
+    port_claims: PathBuf,
     user: Option<(u32, u32)>,
     cgroup: Option<PathBuf>,
     require_limits: bool,
@@ -41,6 +42,7 @@ pub(super) struct Settings {
     pub(super) boot_id: String,
     pub(super) ports: RangeInclusive<u16>,
     pub(super) port_rest: Duration,
+    pub(super) port_claims: PathBuf,
     pub(super) user: Option<(Uid, Gid)>,
     /// The group to put instances in, or why there is none.
     pub(super) cgroup: Result<Hierarchy, String>,
@@ -56,8 +58,9 @@ impl ProcessBuilder {
     pub(super) fn new(directory: PathBuf) -> Self {
         Self {
             directory,
-            ports: 20_000..=20_999,
+            ports: 20_000..=24_999,
             port_rest: Duration::from_secs(60),
+            port_claims: "/tmp/runner-ports".into(),
             user: None,
             cgroup: None,
             require_limits: false,
@@ -69,8 +72,9 @@ impl ProcessBuilder {
         }
     }
 
-    /// Where instances listen: 20000 to 20999 unless it is said. It has to lie outside of the
-    /// ephemeral range of the machine, whose ports are taken by anybody's outgoing connections.
+    /// Where instances listen: 20000 to 24999 unless it is said, which leaves room for ports that
+    /// rest and for other backends of the machine. It has to lie outside of the ephemeral range,
+    /// whose ports are taken by anybody's outgoing connections.
     pub fn ports(mut self, ports: RangeInclusive<u16>) -> Self {
         self.ports = ports;
         self
@@ -80,6 +84,17 @@ impl ProcessBuilder {
     /// said, which is how long clients go on knowing an address.
     pub fn port_rest(mut self, rest: Duration) -> Self {
         self.port_rest = rest;
+        self
+    }
+
+    /// Where all backends of this machine tell each other which ports they have given out, whoever
+    /// runs them: `/tmp/runner-ports` unless it is said. It is made where it is missing, for
+    /// everybody to write to, as `/tmp` is. Where it cannot be used (nothing may be written there,
+    /// a link, everybody may remove anything in it) what is given out is kept in the backend's own
+    /// directory, and a port that another backend gave out is passed over only once somebody
+    /// listens on it.
+    pub fn port_claims(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.port_claims = directory.into();
         self
     }
 
@@ -164,6 +179,7 @@ impl ProcessBuilder {
             boot_id,
             ports: self.ports,
             port_rest: self.port_rest,
+            port_claims: self.port_claims,
             user,
             cgroup,
             require_limits: self.require_limits,

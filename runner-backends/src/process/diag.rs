@@ -152,6 +152,7 @@ const MOST_ANSWERS: usize = 1000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::tests::Block;
     use std::net::TcpListener;
 
     fn diag(family: AddressFamily, port: u16, inode: u32, is_v6_only: u8) -> Vec<u8> {
@@ -205,8 +206,9 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_the_same_as_its_table() {
-        let four = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = four.local_addr().expect("bound").port();
+        let block = Block::of(1);
+        let port = *block.ports(1).start();
+        let four = TcpListener::bind(("127.0.0.1", port)).expect("it is this test's");
         let asked = match listeners(Some(port)) {
             Ok(asked) => asked,
             Err(error) => return println!("skipped: no socket diagnosis here ({error})"),

@@ -14,7 +14,7 @@
 //! use std::time::Duration;
 //!
 //! # let directory = std::env::temp_dir().join(format!("runner-doc-{}", std::process::id()));
-//! let backend = Process::builder(&directory).ports(21_990..=21_999).build()?;
+//! let backend = Process::new(&directory)?;
 //! let fence = Fence { platform: PlatformId::from_random(1), epoch: Epoch::FIRST };
 //! let instance = ServiceId::from_random(2).instance(1);
 //!
@@ -39,8 +39,10 @@
 //! - **An instance is a session of its own.** Its environment is what the request says and `PORT`,
 //!   and nothing of this program's; its directory is its own and is removed after it; no
 //!   descriptor of this program is open in it; it can gain no privileges.
-//! - **Nothing is routed to a stranger.** Ports come from a range that nobody else is given, are
-//!   guarded by files and rest for a minute after use. Who listens is looked up in the kernel:
+//! - **Nothing is routed to a stranger.** Ports are given out once on this machine, whatever
+//!   backends and users there are, by [claims](ProcessBuilder::port_claims) that all of them see,
+//!   and rest for a minute after use. A claim stands as long as its instance lives, also when the
+//!   program that made it was killed. Who listens is looked up in the kernel:
 //!   [`listening_ports`](ContainerBackend::listening_ports) names only the instance's own sockets,
 //!   and an instance on whose port somebody else answers is ended, with "port 8123 is held by pid
 //!   N (name)" as the reason. [`Process::proven`] waits for the proof.
@@ -95,6 +97,7 @@
 //! is polled again.
 
 mod cgroup;
+mod claims;
 mod clock;
 mod config;
 mod diag;

@@ -10,7 +10,7 @@
 //!     stdout, stderr, read      what it writes, and how far that was read
 //!     work/                     where it runs, unless the request names another directory
 //!     run-NUMBER/               a command beside it: its own birth, stdout, stderr and read
-//!   ports/NUMBER                who has a port, or how long it rests
+//!   ports/                      claims of ports, where the machine's cannot be used
 //!   trash/                      directories of ended instances on their way out
 //!   reserve                     disk space that is given back when there is no other
 //! ```
@@ -105,11 +105,15 @@ impl Record {
 
 /// FNV-1a over the words, with their ends: told apart, not kept secret.
 pub(super) fn command_hash(command: &[String]) -> String {
-    let bytes = command.iter().flat_map(|word| word.bytes().chain([0]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    let bytes: Vec<u8> = command.iter().flat_map(|word| word.bytes().chain([0])).collect();
+    format!("{:016x}", fnv(&bytes))
+}
+
+/// FNV-1a.
+pub(super) fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The directory in which everything is.
@@ -117,10 +121,6 @@ pub(super) fn command_hash(command: &[String]) -> String {
 pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
-    pub(super) fn ports(&self) -> PathBuf {
-        self.0.join("ports")
-    }
-
     pub(super) fn trash(&self) -> PathBuf {
         self.0.join("trash")
     }

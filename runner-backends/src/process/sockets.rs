@@ -140,6 +140,7 @@ fn inodes(pids: &[i32]) -> BTreeSet<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::tests::Block;
     use std::net::TcpListener;
 
     #[test]
@@ -181,8 +182,9 @@ mod tests {
 
     #[test]
     fn the_owner_of_a_socket_is_found() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("bound").port();
+        let block = Block::of(1);
+        let port = *block.ports(1).start();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("it is this test's");
         let own = std::process::id() as i32;
         assert_eq!(owner(port, &[own]), Owner::Theirs);
         assert!(ports(&[own]).contains(&port));

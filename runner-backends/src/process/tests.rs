@@ -1,6 +1,14 @@
 //! What the tests of the parts share.
 
-use std::path::{Path, PathBuf};
+#[path = "../../tests/support/block.rs"]
+mod block;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+pub(super) use self::block::Block;
 
 /// A directory of a test's own, removed after it.
 pub(super) struct Scratch(PathBuf);
@@ -8,7 +16,9 @@ pub(super) struct Scratch(PathBuf);
 impl Scratch {
     pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("runner-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a scratch directory");
+        // An earlier process with this number may have been killed.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).expect("a scratch directory");
         Self(path)
     }
 
@@ -19,6 +29,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -16,13 +16,16 @@ use runner_core::{
     time::Timestamp,
 };
 
-use super::bed::{Bed, GRACE, Scratch, fence, folder, id, lives, shell};
+use super::bed::{Bed, GRACE, Scratch, builder, fence, folder, given_ports, id, lives, shell};
 
-const PORTS: std::ops::RangeInclusive<u16> = 21_720..=21_739;
 const ASKED: &str = "RUNNER_TEST_PLATFORM";
 
-fn open(scratch: &Path) -> Process {
-    Process::builder(scratch.join("state")).ports(PORTS).build().expect("a backend")
+fn open(scratch: &Scratch) -> Process {
+    open_with(scratch.path(), scratch.ports(20))
+}
+
+fn open_with(scratch: &Path, ports: std::ops::RangeInclusive<u16>) -> Process {
+    builder(scratch, ports).build().expect("a backend")
 }
 
 const WAITS: &str = "echo before; while [ ! -e go ]; do sleep 0.02; done; echo after; exit 7";
@@ -31,7 +34,7 @@ const WAITS: &str = "echo before; while [ ! -e go ]; do sleep 0.02; done; echo a
 #[tokio::test]
 async fn the_platform_that_is_killed() {
     let Ok(scratch) = std::env::var(ASKED) else { return };
-    let backend = open(Path::new(&scratch));
+    let backend = open_with(Path::new(&scratch), given_ports());
     for (number, script) in [(1, "sleep 1000"), (2, "sleep 1000"), (3, WAITS)] {
         backend.start(fence(1), shell(id(number), script)).await.expect("a start");
     }
@@ -45,19 +48,17 @@ async fn the_platform_that_is_killed() {
 #[tokio::test]
 async fn instances_are_found_again_after_the_program_was_killed() {
     let scratch = Scratch::new("killed");
-    let mut platform = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "adoption::the_platform_that_is_killed", "--nocapture"])
-        .env(ASKED, scratch.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut platform = Command::new(std::env::current_exe().expect("this test"));
+    platform.args(["--exact", "adoption::the_platform_that_is_killed", "--nocapture"]);
+    scratch.given_to(&mut platform, ASKED);
+    let mut platform = platform.stdout(Stdio::piped()).spawn().expect("it starts");
     let out = BufReader::new(platform.stdout.take().expect("piped"));
     let is_ready = out.lines().any(|line| line.is_ok_and(|line| line.contains("ready to be")));
     platform.kill().expect("SIGKILL");
     platform.wait().expect("waited for");
     assert!(is_ready);
 
-    let backend = open(scratch.path());
+    let backend = open(&scratch);
     let listing = backend.list(fence(2)).await.expect("a list");
     let conditions: Vec<_> = listing.instances.iter().map(|it| it.condition.clone()).collect();
     assert_eq!(conditions, [Condition::Running, Condition::Frozen, Condition::Running]);
@@ -109,7 +110,7 @@ async fn a_process_that_only_has_the_number_is_left_alone() {
     let command = command.arg("1000").process_group(0).stdout(Stdio::null());
     let stranger = Stranger(command.spawn().expect("it starts"));
     {
-        let backend = open(scratch.path());
+        let backend = open(&scratch);
         backend.start(fence(1), shell(id(1), "sleep 1000")).await.expect("a start");
     }
     let folder = folder(scratch.path(), id(1));
@@ -122,7 +123,7 @@ async fn a_process_that_only_has_the_number_is_left_alone() {
     forge(&folder, "pid", stranger.0.id().into());
     // Times are counted in hundredths of a second, and both may be of the same.
     forge(&folder, "start_time", 1.into());
-    let backend = open(scratch.path());
+    let backend = open(&scratch);
     let listing = backend.list(fence(2)).await.expect("a list");
     let Condition::Ended(exit) = &listing.instances[0].condition else { panic!("{listing:?}") };
     assert_eq!(exit.status, ExitStatus::Unknown);
@@ -136,12 +137,12 @@ async fn a_record_of_another_start_of_the_machine_means_no_process() {
     let scratch = Scratch::new("boot");
     let bed_folder = folder(scratch.path(), id(1));
     let pid = {
-        let backend = open(scratch.path());
+        let backend = open(&scratch);
         backend.start(fence(1), shell(id(1), "sleep 1000")).await.expect("a start");
         fs::read_to_string(bed_folder.join("birth")).expect("its number").parse::<u32>()
     };
     forge(&bed_folder, "boot_id", "another".into());
-    let backend = open(scratch.path());
+    let backend = open(&scratch);
     let listing = backend.list(fence(2)).await.expect("a list");
     // In truth it does live and is at home in its folder, so it is swept like any other remains.
     assert!(matches!(listing.instances[0].condition, Condition::Ended(_) | Condition::Running));
@@ -152,7 +153,7 @@ async fn a_record_of_another_start_of_the_machine_means_no_process() {
 /// Between fork and exec a child of anybody's in this program holds all its locks.
 #[tokio::test]
 async fn an_instance_is_found_also_while_its_lock_is_held() {
-    let mut bed = Bed::new("held-lock", 21_811..=21_812);
+    let mut bed = Bed::new("held-lock", 2);
     bed.start(id(1), "sleep 1000").await;
     let lock = fs::File::open(bed.folder(id(1)).join("lock")).expect("it is there");
     lock.lock().expect("nobody else holds it for long");
@@ -164,7 +165,7 @@ async fn an_instance_is_found_also_while_its_lock_is_held() {
 
 #[tokio::test]
 async fn half_a_start_is_cleared_away() {
-    let bed = Bed::new("half", 21_740..=21_749);
+    let bed = Bed::new("half", 10);
     let folder = bed.folder(id(1));
     fs::create_dir_all(folder.join("work")).expect("made");
     let output = fs::File::create(folder.join("stdout")).expect("made");

@@ -16,26 +16,57 @@ use runner_core::{
     time::Timestamp,
 };
 
-/// A directory of a test's own, removed after it.
-pub(crate) struct Scratch(PathBuf);
+use super::block::Block;
+
+/// A directory of a test's own, removed after it, and ports of its own.
+pub(crate) struct Scratch {
+    path: PathBuf,
+    block: Block,
+}
 
 impl Scratch {
     pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("runner-test-{name}-{}", std::process::id()));
+        // An earlier process with this number may have been killed.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a scratch directory");
-        Self(path.canonicalize().expect("it is there"))
+        let path = path.canonicalize().expect("it is there");
+        Self { path, block: Block::of(MOST_PORTS) }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    pub(crate) fn ports(&self, count: u16) -> RangeInclusive<u16> {
+        self.block.ports(count)
+    }
+
+    /// For a test that is run again by this one: where it works, and with which ports.
+    pub(crate) fn given_to(&self, command: &mut Command, variable: &str) {
+        let ports = self.ports(MOST_PORTS);
+        command.env(variable, &self.path);
+        command.env(PORTS, format!("{} {}", ports.start(), ports.end()));
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
+
+/// What the test that runs this one again has given to it.
+pub(crate) fn given_ports() -> RangeInclusive<u16> {
+    let given = std::env::var(PORTS).expect("a test gave them");
+    let (first, last) = given.split_once(' ').expect("two");
+    first.parse().expect("a port")..=last.parse().expect("a port")
+}
+
+const PORTS: &str = "RUNNER_TEST_PORTS";
+
+/// What a test asks for at the most.
+const MOST_PORTS: u16 = 50;
 
 /// A backend with a platform that calls it.
 pub(crate) struct Bed {
@@ -47,19 +78,20 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    pub(crate) fn new(name: &str, ports: RangeInclusive<u16>) -> Self {
+    /// With so many ports.
+    pub(crate) fn new(name: &str, ports: u16) -> Self {
         Self::with(name, ports, |builder| builder)
     }
 
     pub(crate) fn with(
         name: &str,
-        ports: RangeInclusive<u16>,
+        ports: u16,
         settings: impl Fn(ProcessBuilder) -> ProcessBuilder + 'static,
     ) -> Self {
         let scratch = Scratch::new(name);
-        let state = scratch.path().join("state");
+        let (path, ports) = (scratch.path().to_owned(), scratch.ports(ports));
         let open = move || {
-            let builder = Process::builder(&state).ports(ports.clone());
+            let builder = builder(&path, ports.clone());
             settings(builder).build().expect("a backend")
         };
         Self { backend: open(), fence: fence(1), open: Box::new(open), scratch }
@@ -139,6 +171,12 @@ impl Bed {
     }
 }
 
+/// A backend in this scratch directory. Its claims lie there too: the next test that is given its
+/// ports need not wait until they have rested.
+pub(crate) fn builder(scratch: &Path, ports: RangeInclusive<u16>) -> ProcessBuilder {
+    Process::builder(scratch.join("state")).ports(ports).port_claims(scratch.join("claims"))
+}
+
 pub(crate) fn fence(epoch: u64) -> Fence {
     Fence { platform: PlatformId::from_random(0xabc), epoch: Epoch::new(epoch) }
 }
@@ -167,7 +205,7 @@ pub(crate) fn lives(pid: u32) -> bool {
 /// Runs one test of this program again inside what `unshare` makes, with this variable set; what it
 /// prints is shown. Where this user may make nothing of the kind it is skipped, and says why.
 #[expect(clippy::print_stdout, reason = "what a test that was skipped or run elsewhere has to say")]
-pub(crate) fn unshared(flags: &[&str], script: &str, test: &str, variable: (&str, &Path)) {
+pub(crate) fn unshared(flags: &[&str], script: &str, test: &str, variable: (&str, &Scratch)) {
     let may = Command::new("unshare").args(flags).arg("true").output();
     let why = match may {
         Ok(output) if output.status.success() => None,
@@ -180,8 +218,9 @@ pub(crate) fn unshared(flags: &[&str], script: &str, test: &str, variable: (&str
     }
     let own = std::env::current_exe().expect("this test");
     let mut command = Command::new("unshare");
-    let command = command.args(flags).args(["sh", "-c", script, "sh"]).arg(own).arg(variable.1);
-    let command = command.args(["--exact", test, "--nocapture"]).env(variable.0, variable.1);
+    command.args(flags).args(["sh", "-c", script, "sh"]).arg(own).arg(variable.1.path());
+    command.args(["--exact", test, "--nocapture"]);
+    variable.1.given_to(&mut command, variable.0);
     let output = command.output().expect("it starts");
     let told = String::from_utf8_lossy(&output.stdout);
     print!("{told}");

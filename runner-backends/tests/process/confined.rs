@@ -47,9 +47,7 @@ async fn limits_hold_running_out_of_memory_is_told_and_the_groups_are_removed() 
         println!("skipped: this user may not make control groups here");
         return;
     };
-    let bed = Bed::with("confined", 21_750..=21_759, move |builder| {
-        builder.cgroup(&name).require_limits()
-    });
+    let bed = Bed::with("confined", 10, move |builder| builder.cgroup(&name).require_limits());
     let mut limits = Limits::default();
     (limits.cpu_millis, limits.memory_bytes) = (Some(500), Some(32 << 20));
     let mut greedy = shell(id(1), "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo survived");
@@ -92,7 +90,7 @@ async fn a_group_of_version_2_without_controllers_holds_and_freezes_and_says_wha
         return;
     }
     let _groups = Groups(vec![folder.clone()]);
-    let bed = Bed::with("bare", 21_820..=21_829, move |builder| builder.cgroup(&name));
+    let bed = Bed::with("bare", 10, move |builder| builder.cgroup(&name));
     let mut request = shell(id(1), "setsid sleep 1000 & echo up; while :; do :; done");
     request.limits.memory_bytes = Some(64 << 20);
     let started = bed.backend.start(bed.fence, request).await.expect("a start");

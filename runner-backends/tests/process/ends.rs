@@ -20,7 +20,7 @@ async fn number(bed: &Bed) -> u32 {
 
 #[tokio::test]
 async fn what_it_left_running_ends_with_it() {
-    let bed = Bed::new("left", 21_650..=21_659);
+    let bed = Bed::new("left", 10);
     // In a group of its own, as a shell with job control would.
     bed.start(id(1), "exec 2>/dev/null; set -m; sleep 1000 & echo $!; exit 4").await;
     let child = number(&bed).await;
@@ -31,7 +31,7 @@ async fn what_it_left_running_ends_with_it() {
 
 #[tokio::test]
 async fn a_stop_kills_all_that_ignores_it_and_the_list_forgets_it() {
-    let bed = Bed::new("ignores", 21_660..=21_669);
+    let bed = Bed::new("ignores", 10);
     bed.start(id(1), "trap '' TERM; sleep 1000 & echo $!; wait; sleep 1000").await;
     let child = number(&bed).await;
     let short = Duration::from_millis(50);
@@ -46,7 +46,7 @@ async fn a_stop_kills_all_that_ignores_it_and_the_list_forgets_it() {
 
 #[tokio::test]
 async fn an_end_is_noticed_at_once_with_its_reason() {
-    let bed = Bed::new("noticed", 21_670..=21_679);
+    let bed = Bed::new("noticed", 10);
     let mut hints = bed.backend.watch(bed.fence);
     bed.start(id(1), "echo no database; kill -SEGV $$").await;
     let ended = loop {
@@ -62,7 +62,7 @@ async fn an_end_is_noticed_at_once_with_its_reason() {
 
 #[tokio::test]
 async fn a_stranger_on_its_port_ends_it_and_is_named() {
-    let bed = Bed::new("stranger", 21_680..=21_689);
+    let bed = Bed::new("stranger", 10);
     bed.start(id(1), "sleep 1000").await;
     let listing = bed.backend.list(bed.fence).await.expect("a list");
     let address = listing.instances[0].address.clone().expect("an address").to_string();
@@ -78,7 +78,7 @@ async fn a_stranger_on_its_port_ends_it_and_is_named() {
 
 #[tokio::test]
 async fn what_never_listens_is_told_with_the_deadline() {
-    let bed = Bed::new("silent", 21_690..=21_699);
+    let bed = Bed::new("silent", 10);
     bed.start(id(1), "sleep 1000").await;
     let short = Duration::from_millis(30);
     let refusal = bed.backend.proven(bed.fence, id(1), short).await.expect_err("it is silent");
@@ -93,7 +93,7 @@ async fn what_never_listens_is_told_with_the_deadline() {
 
 #[tokio::test]
 async fn frozen_it_uses_no_cpu_and_hears_that_it_should_end() {
-    let bed = Bed::new("frozen", 21_700..=21_709);
+    let bed = Bed::new("frozen", 10);
     bed.start(id(1), "trap 'echo heard; exit 5' TERM; echo up; while :; do :; done").await;
     bed.wait_for(id(1), "up").await;
     bed.backend.freeze(bed.fence, id(1)).await.expect("a freeze");
@@ -110,7 +110,7 @@ async fn frozen_it_uses_no_cpu_and_hears_that_it_should_end() {
 /// Between `vfork` and `exec` a shell is deaf to the signal that has stopped its child already.
 #[tokio::test]
 async fn what_was_started_this_moment_can_be_frozen() {
-    let bed = Bed::new("frozen-at-once", 21_860..=21_899);
+    let bed = Bed::new("frozen-at-once", 40);
     for number in 1..=30 {
         bed.start(id(number), "sleep 1000; true").await;
         bed.backend.freeze(bed.fence, id(number)).await.expect("a freeze");
@@ -121,7 +121,7 @@ async fn what_was_started_this_moment_can_be_frozen() {
 /// What the page says of a program that drops its last handle and lives on.
 #[tokio::test]
 async fn what_ends_without_a_handle_is_a_zombie_until_the_directory_is_opened_again() {
-    let mut bed = Bed::new("zombie", 21_830..=21_839);
+    let mut bed = Bed::new("zombie", 10);
     bed.start(id(1), "echo $$; while [ ! -e go ]; do sleep 0.01; done; exit 7").await;
     let own = number(&bed).await;
     let state = || {
@@ -145,7 +145,7 @@ async fn what_ends_without_a_handle_is_a_zombie_until_the_directory_is_opened_ag
 /// A path that leaves nothing behind is one on which nothing is counted after it.
 #[tokio::test]
 async fn after_every_way_to_end_neither_orphan_nor_zombie_is_left() {
-    let mut bed = Bed::new("counted", 21_840..=21_859);
+    let mut bed = Bed::new("counted", 20);
     let mut leaders = Vec::new();
     let keeps = "sleep 1000 & (sleep 1000 &);";
     for (number, script) in [

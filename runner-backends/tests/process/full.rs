@@ -11,7 +11,7 @@ use runner_core::{
     time::Timestamp,
 };
 
-use super::bed::{GRACE, Scratch, fence, folder, id, shell, unshared};
+use super::bed::{GRACE, Scratch, builder, fence, folder, given_ports, id, shell, unshared};
 
 const ASKED: &str = "RUNNER_TEST_FULL";
 
@@ -31,7 +31,7 @@ fn a_full_disk_fails_the_app_s_own_writes_and_not_the_backend_s() {
     let scratch = Scratch::new("full");
     let script = "mkdir \"$2/disk\" && mount -t tmpfs -o size=8m none \"$2/disk\" && \
                   program=$1 && shift 2 && exec \"$program\" \"$@\"";
-    unshared(&["-m"], script, "full::while_the_disk_is_full", (ASKED, scratch.path()));
+    unshared(&["-m"], script, "full::while_the_disk_is_full", (ASKED, &scratch));
 }
 
 /// Not a test of its own: the part that has the small disk.
@@ -46,7 +46,7 @@ async fn while_the_disk_is_full() {
 }
 
 async fn fill(disk: &Path, outside: &Path, reserve: u64) {
-    let builder = Process::builder(disk.join("state")).ports(21_782..=21_789);
+    let builder = builder(disk, given_ports());
     let builder = builder.port_rest(Duration::ZERO).disk_reserve(reserve);
     let backend = builder.output_bound(128 << 10).build().expect("a backend");
     backend.start(fence(1), shell(id(2), "exec sleep 1000")).await.expect("a start");

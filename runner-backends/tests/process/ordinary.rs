@@ -9,7 +9,7 @@ use runner_core::{
     error::ErrorKind,
 };
 
-use super::bed::{GRACE, Scratch, fence, id, shell, unshared};
+use super::bed::{GRACE, Scratch, builder, fence, given_ports, id, shell, unshared};
 
 const ASKED: &str = "RUNNER_TEST_ORDINARY";
 
@@ -23,7 +23,7 @@ fn an_ordinary_user_in_a_container_needs_no_rights_and_gets_one_warning() {
         exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all \
             --bounding-set=-all --no-new-privs \"$program\" \"$@\"";
     let flags = ["-m", "-p", "-f", "--mount-proc", "--kill-child"];
-    unshared(&flags, script, "ordinary::as_an_ordinary_user", (ASKED, scratch.path()));
+    unshared(&flags, script, "ordinary::as_an_ordinary_user", (ASKED, &scratch));
 }
 
 /// Not a test of its own: the part that has no rights.
@@ -32,8 +32,8 @@ async fn as_an_ordinary_user() {
     let Ok(scratch) = std::env::var(ASKED) else { return };
     assert_eq!(rustix::process::geteuid().as_raw(), 65_534);
     assert_eq!(std::process::id(), 1, "orphans fall to it");
-    let state = Path::new(&scratch).join("home/state");
-    let open = || Process::builder(&state).ports(21_790..=21_799).port_rest(Duration::ZERO);
+    let home = Path::new(&scratch).join("home");
+    let open = || builder(&home, given_ports()).port_rest(Duration::ZERO);
 
     let backend = open().cgroup("/apps").build().expect("limits are best effort");
     let mut request = shell(id(1), "sleep 1000");

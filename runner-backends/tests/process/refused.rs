@@ -19,7 +19,7 @@ async fn refusal(bed: &Bed, request: StartRequest) -> runner_core::Error {
 
 #[tokio::test]
 async fn what_cannot_be_run_is_told_and_takes_nothing() {
-    let bed = Bed::new("refused", 21_710..=21_710);
+    let bed = Bed::new("refused", 1);
     let script = bed.scratch.path().join("script");
     fs::write(&script, "#!/no/such/interpreter\n").expect("written");
     let named = script.to_str().expect("text");
@@ -37,7 +37,7 @@ async fn what_cannot_be_run_is_told_and_takes_nothing() {
 
 #[tokio::test]
 async fn a_missing_interpreter_is_not_a_missing_program() {
-    let bed = Bed::new("interpreter", 21_711..=21_711);
+    let bed = Bed::new("interpreter", 1);
     let script = bed.scratch.path().join("script");
     fs::write(&script, "#!/no/such/interpreter\n").expect("written");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("set");
@@ -53,7 +53,7 @@ async fn a_limit_that_cannot_be_had_is_one_warning_or_a_refusal() {
         (Some(500), Some(64 << 20), Some(1 << 30));
     let mut request = shell(id(1), "sleep 1000");
     request.limits = limits;
-    let bed = Bed::new("limits", 21_712..=21_713);
+    let bed = Bed::new("limits", 2);
     let started = bed.backend.start(bed.fence, request.clone()).await.expect("best effort");
     assert_eq!(
         started.warnings,
@@ -63,7 +63,7 @@ async fn a_limit_that_cannot_be_had_is_one_warning_or_a_refusal() {
     let again = bed.backend.start(bed.fence, request.clone()).await.expect("repeated");
     assert_eq!(again, started);
     bed.stop(id(1)).await;
-    let strict = Bed::with("limits-strict", 21_714..=21_714, |builder| builder.require_limits());
+    let strict = Bed::with("limits-strict", 1, |builder| builder.require_limits());
     let error = refusal(&strict, request.clone()).await;
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert_eq!(
@@ -79,8 +79,10 @@ async fn a_limit_that_cannot_be_had_is_one_warning_or_a_refusal() {
 
 #[tokio::test]
 async fn a_port_range_that_is_used_up_says_by_whom_and_for_how_long() {
-    let bed = Bed::new("used-up", 21_715..=21_717);
-    let _held = TcpListener::bind("127.0.0.1:21715").expect("free for this test");
+    let bed = Bed::new("used-up", 3);
+    let ports = bed.scratch.ports(3);
+    let (first, last) = (*ports.start(), *ports.end());
+    let _held = TcpListener::bind(("127.0.0.1", first)).expect("it is this test's");
     bed.start(id(1), "sleep 1000").await;
     bed.start(id(2), "sleep 1000").await;
     bed.stop(id(2)).await;
@@ -88,16 +90,17 @@ async fn a_port_range_that_is_used_up_says_by_whom_and_for_how_long() {
     assert_eq!(error.kind(), ErrorKind::Exhausted);
     assert!(matches!(error.retry(), Retry::After(rest) if rest.as_secs() <= 60), "{error:?}");
     let text = error.to_string();
-    for part in ["no port from 21715 to 21717 is free", "1 are instances'", "1 rest, the first"] {
+    let none = format!("no port from {first} to {last} is free");
+    let held = format!("port {first} is held by pid {}", std::process::id());
+    for part in [none.as_str(), "1 are instances'", "1 rest, the first", &held] {
         assert!(text.contains(part), "{text}");
     }
-    assert!(text.contains(&format!("port 21715 is held by pid {}", std::process::id())), "{text}");
     bed.stop(id(1)).await;
 }
 
 #[tokio::test]
 async fn an_id_means_one_command() {
-    let bed = Bed::new("one-command", 21_718..=21_719);
+    let bed = Bed::new("one-command", 2);
     bed.start(id(1), "sleep 1000").await;
     let other = bed.backend.start(bed.fence, shell(id(1), "sleep 2000")).await;
     assert_eq!(other.expect_err("it is another").kind(), ErrorKind::Conflict);
@@ -110,7 +113,7 @@ async fn an_id_means_one_command() {
 
 #[tokio::test]
 async fn a_directory_that_cannot_be_written_later_is_told_and_takes_nothing() {
-    let bed = Bed::new("unwritable", 21_810..=21_810);
+    let bed = Bed::new("unwritable", 1);
     bed.start(id(1), "sleep 1000").await;
     bed.stop(id(1)).await;
     // Not even root makes a folder below a file.

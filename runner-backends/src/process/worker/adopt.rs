@@ -100,6 +100,12 @@ impl Worker {
             self.remember(key, &instance, &ended.exit, true);
             return;
         }
+        if let (Some(port), Some(_)) = (instance.record.port, &instance.pidfd) {
+            // Its claim may have been cleared away, or never been where others see it.
+            let record = &instance.record;
+            let folder = instance.folder.path();
+            self.ports.hand_over(port, folder, record.pid, record.start_time);
+        }
         if instance.pidfd.is_none() {
             instance.reason = Some("it ended while nobody watched: how is unknown".to_owned());
         }

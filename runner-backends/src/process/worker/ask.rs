@@ -82,10 +82,10 @@ impl Worker {
 
     pub(super) fn capacity(&mut self, fence: Fence) -> Result<HostCapacity, Error> {
         self.admit(fence)?;
-        let most = self.settings.max_instances.min(self.ports.len());
         let living = u32::try_from(self.living.len()).unwrap_or(u32::MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let left = most.saturating_sub(living);
+        let left = self.settings.max_instances.saturating_sub(living);
+        let left = left.min(self.ports.left(self.clock.now()));
         Ok(HostCapacity::new(Some(left), cores * 1000, proc::total_memory()))
     }
 }

@@ -160,9 +160,15 @@ impl Worker {
     ) -> Result<Self, rustix::io::Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
-        let files = settings.directory.ports();
+        let ports = Ports::new(
+            settings.port_claims.clone(),
+            &settings.directory.0,
+            settings.ports.clone(),
+            settings.port_rest,
+            settings.boot_id.clone(),
+        );
         Ok(Self {
-            ports: Ports::new(files, settings.ports.clone(), settings.port_rest),
+            ports,
             trash: Trash::new(settings.directory.trash()),
             disk: Disk::new(settings.directory.reserve(), settings.disk_reserve),
             settings,

@@ -76,11 +76,15 @@ impl Worker {
         let started = self.start_in(&folder, fence, request, program);
         drop(lock);
         match started {
-            Ok(instance) => {
+            Ok(Some(instance)) => {
                 let started = instance.record.started();
                 self.living.insert(key, instance);
                 self.hint(key.platform, &Hint::Changed);
                 Ok(Some(started))
+            }
+            Ok(None) => {
+                self.trash.throw(folder.path());
+                Ok(None)
             }
             Err(error) => {
                 self.trash.throw(folder.path());
@@ -108,17 +112,21 @@ impl Worker {
         }
     }
 
+    /// Nothing where another backend looks at the last free port at this moment.
     fn start_in(
         &mut self,
         folder: &Folder,
         fence: Fence,
         request: &StartRequest,
         program: Program,
-    ) -> Result<Instance, Error> {
+    ) -> Result<Option<Instance>, Error> {
         let now = self.clock.now();
         let port = match request.port {
             PortRequest::None => None,
-            PortRequest::Declared(_) => Some(self.ports.claim(folder.path(), now)?),
+            PortRequest::Declared(_) => match self.ports.claim(folder.path(), now)? {
+                Some(port) => Some(port),
+                None => return Ok(None),
+            },
         };
         let (cgroup, warnings) = match self.confine(fence, request) {
             Ok(confined) => confined,
@@ -155,6 +163,9 @@ impl Worker {
             frozen: false,
             ended: None,
         };
+        if let Some(port) = port {
+            self.ports.hand_over(port, folder.path(), pid, record.start_time);
+        }
         let kept = folder
             .write(&record)
             .and_then(|()| Tail::open(folder))
@@ -162,7 +173,7 @@ impl Worker {
         match kept {
             Ok((tail, token)) => {
                 let again = if port.is_some() { now } else { Timestamp::MAX };
-                Ok(Instance {
+                Ok(Some(Instance {
                     folder: folder.clone(),
                     record,
                     group,
@@ -182,7 +193,7 @@ impl Worker {
                     commands: BTreeMap::new(),
                     commands_begun: 0,
                     cpu: Duration::ZERO,
-                })
+                }))
             }
             Err(error) => {
                 super::end::kill_at_once(&group, &born.pidfd);
@@ -347,6 +358,10 @@ pub(super) fn unwritable(folder: &Folder, error: std::io::Error) -> Error {
 
 /// Why a child did not become the program.
 pub(super) fn explain(folder: &Folder, program: &str, error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        // It had no room for its number, nor for the name of that step.
+        return unwritable(folder, error);
+    }
     let birth = fs::read_to_string(folder.birth()).unwrap_or_default();
     let has_tried = birth.starts_with(|c: char| c.is_ascii_digit());
     let (kind, message) = match (birth.is_empty(), has_tried, error.kind()) {
