@@ -12,7 +12,8 @@ pub(crate) fn command(own: &str, act: &Act) -> Option<Vec<String>> {
         Act::Print(line) => vec!["print".to_owned(), (*line).to_owned()],
         // A shell can ignore a signal, and what it becomes goes on ignoring it; std cannot.
         Act::IgnoreStop => {
-            let script = "trap '' TERM; exec \"$0\" conformance-app serve";
+            // It comes to that late, as anything may on a busy machine.
+            let script = "sleep 0.3; trap '' TERM; exec \"$0\" conformance-app serve";
             return Some(vec!["sh".into(), "-c".into(), script.into(), own.into()]);
         }
         _ => return None,

@@ -127,7 +127,8 @@ impl BackendKit {
     }
 
     /// How long a program takes to come up and to install its handlers, and a dropped call to do
-    /// whatever it still does. Half a second unless it is said.
+    /// whatever it still does. Half a second unless it is said; a program that takes longer now and
+    /// then fails no check.
     pub fn settle(mut self, settle: Duration) -> Self {
         self.ground.settle = settle;
         self
