@@ -48,6 +48,13 @@ pub(super) struct Born {
 /// When it has not, `birth` names the step that failed; where it holds a number, all were taken and
 /// the program itself could not be run.
 pub(super) fn spawn(plan: Plan) -> io::Result<Born> {
+    spawn_and_hold(plan, |pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
+}
+
+fn spawn_and_hold(
+    plan: Plan,
+    hold: impl FnOnce(Pid) -> Result<OwnedFd, rustix::io::Errno>,
+) -> io::Result<Born> {
     let Plan { mut command, stdout, stderr, birth, cgroups, user, umask, open_files } = plan;
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let prepare = move || {
@@ -85,11 +92,19 @@ pub(super) fn spawn(plan: Plan) -> io::Result<Born> {
     // allocation, through rustix and libc, and touches only what it owns: descriptors that were
     // opened before, and values on its stack. An `io::Error` of an error number allocates nothing.
     unsafe { command.pre_exec(prepare) };
-    let child = command.spawn()?;
+    let mut child = command.spawn()?;
     let pid = Pid::from_child(&child);
     // The child cannot have been reaped, so the number is still its own.
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    Ok(Born { pid, pidfd })
+    match hold(pid) {
+        Ok(pidfd) => Ok(Born { pid, pidfd }),
+        Err(error) => {
+            // Another thread may have opened the last file that this program may. The child runs
+            // already, and nobody would ever be told of it: all of its group ends here.
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            let _ = child.wait();
+            Err(error.into())
+        }
+    }
 }
 
 /// A program that was told to ignore signals would pass that on: an instance hears all of them.
@@ -181,7 +196,45 @@ pub(super) fn group_of(pid: i32) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decimal, group_of, session_of};
+    use super::*;
+    use crate::process::{proc, tests::Scratch};
+
+    fn plan(scratch: &Scratch, script: &str) -> Plan {
+        let file = |name: &str| File::create(scratch.path().join(name)).expect("a file");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        Plan {
+            command,
+            stdout: file("stdout"),
+            stderr: file("stderr"),
+            birth: file("birth"),
+            cgroups: Vec::new(),
+            user: None,
+            umask: Mode::empty(),
+            open_files: None,
+        }
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_held_is_ended_with_all_it_started() {
+        let scratch = Scratch::new("spawn-held");
+        let mut born = None;
+        let spawned = spawn_and_hold(plan(&scratch, "sleep 1000 & echo up; wait"), |pid| {
+            // Not before it has a child of its own.
+            while std::fs::read(scratch.path().join("stdout")).expect("a file") != b"up\n" {
+                std::thread::yield_now();
+            }
+            born = Some(pid.as_raw_pid());
+            Err(rustix::io::Errno::MFILE)
+        });
+        let error = spawned.expect_err("it cannot be held");
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        let pid = born.expect("it ran");
+        assert_eq!(proc::Stat::of(pid), None, "it was waited for");
+        while proc::of_sessions(&[pid], &[]).any(|stat| stat.lives()) {
+            std::thread::yield_now();
+        }
+    }
 
     #[test]
     fn the_kernel_s_own_processes_have_neither_group_nor_session() {

@@ -347,6 +347,9 @@ fn over(key: Key, why: &str) -> Error {
 }
 
 pub(super) fn unwritable(folder: &Folder, error: std::io::Error) -> Error {
+    if is_out_of_files(&error) {
+        return out_of_files(error);
+    }
     let shown = folder.path().display();
     let full = error.kind() == std::io::ErrorKind::StorageFull;
     let (kind, why) = match full {
@@ -356,11 +359,24 @@ pub(super) fn unwritable(folder: &Folder, error: std::io::Error) -> Error {
     Error::new(kind, format!("nothing was started in {shown}: {why}")).caused_by(error)
 }
 
+fn is_out_of_files(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+fn out_of_files(error: std::io::Error) -> Error {
+    let message = "this program has as many files open as it may; let it have more (`ulimit -n`), \
+                   or run fewer instances";
+    Error::exhausted(message).caused_by(error)
+}
+
 /// Why a child did not become the program.
 pub(super) fn explain(folder: &Folder, program: &str, error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::StorageFull {
         // It had no room for its number, nor for the name of that step.
         return unwritable(folder, error);
+    }
+    if is_out_of_files(&error) {
+        return out_of_files(error);
     }
     let birth = fs::read_to_string(folder.birth()).unwrap_or_default();
     let has_tried = birth.starts_with(|c: char| c.is_ascii_digit());
