@@ -34,6 +34,7 @@ pub(super) struct Folders {
     cpuacct: Option<PathBuf>,
     memory: Option<PathBuf>,
     freezer: Option<PathBuf>,
+    pids: Option<PathBuf>,
 }
 
 /// The group of one instance.
@@ -51,7 +52,8 @@ impl Hierarchy {
         for mount in mounts.iter().filter(|mount| mount.kind == "cgroup2") {
             let folder = Path::new(mount.at).join(name);
             let controllers = controllers(&folder);
-            if !controllers.is_empty() {
+            // Bounding processes alone is not what a group is named for.
+            if controllers.iter().any(|controller| *controller != "pids") {
                 return Self::delegated(folder, &controllers);
             }
             bare = Some(folder).filter(|folder| is_writable(folder)).or(bare);
@@ -68,6 +70,7 @@ impl Hierarchy {
             cpuacct: of("cpuacct"),
             memory: of("memory"),
             freezer: of("freezer"),
+            pids: of("pids"),
         };
         match (folders == Folders::default(), bare) {
             (false, _) => Ok(Self::V1(folders)),
@@ -106,6 +109,7 @@ impl Hierarchy {
                     cpuacct: of(&folders.cpuacct),
                     memory: of(&folders.memory),
                     freezer: of(&folders.freezer),
+                    pids: of(&folders.pids),
                 })
             }
         }
@@ -114,6 +118,14 @@ impl Hierarchy {
     /// The group of an instance that was made before.
     pub(super) fn open(&self, name: &str) -> Group {
         Group(self.child(name))
+    }
+
+    /// Whether it can hold the memory of an instance.
+    pub(super) fn holds_memory(&self) -> bool {
+        match self {
+            Self::V2(folder) => controllers(folder).contains(&"memory"),
+            Self::V1(folders) => folders.memory.is_some(),
+        }
     }
 
     /// Makes the group of an instance and sets its limits; what could not be had is told in words.
@@ -173,13 +185,24 @@ impl Group {
         missing
     }
 
+    /// How many processes and threads there may be in it.
+    pub(super) fn limit_processes(&self, most: u32) -> io::Result<()> {
+        let most = most.to_string();
+        match &self.0 {
+            Hierarchy::V2(folder) => passed_on(folder, "pids.max", &most),
+            Hierarchy::V1(folders) => {
+                in_folder(folders.pids.as_ref(), |folder| fs::write(folder.join("pids.max"), &most))
+            }
+        }
+    }
+
     fn folders(&self) -> Vec<&PathBuf> {
         match &self.0 {
             Hierarchy::V2(folder) => vec![folder],
-            Hierarchy::V1(Folders { cpu, cpuacct, memory, freezer }) => {
+            Hierarchy::V1(Folders { cpu, cpuacct, memory, freezer, pids }) => {
                 // Controllers that are mounted together share a folder.
                 let mut all: Vec<_> =
-                    [cpu, cpuacct, memory, freezer].into_iter().flatten().collect();
+                    [cpu, cpuacct, memory, freezer, pids].into_iter().flatten().collect();
                 all.dedup();
                 all
             }
@@ -232,6 +255,18 @@ impl Group {
             Hierarchy::V2(folder) => number(&folder.join("memory.current")),
             Hierarchy::V1(folders) => {
                 number(&folders.memory.as_ref()?.join("memory.usage_in_bytes"))
+            }
+        }
+    }
+
+    /// How much memory it may hold, if there is a bound.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        match &self.0 {
+            Hierarchy::V2(folder) => number(&folder.join("memory.max")),
+            Hierarchy::V1(folders) => {
+                let limit = number(&folders.memory.as_ref()?.join("memory.limit_in_bytes"))?;
+                // What has no bound is told as the largest multiple of a page.
+                Some(limit).filter(|limit| *limit < 1 << 60)
             }
         }
     }
@@ -299,7 +334,7 @@ fn is_writable(folder: &Path) -> bool {
 fn controllers(folder: &Path) -> Vec<&'static str> {
     let text = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
     let has = |name: &&str| text.split_whitespace().any(|one| one == *name);
-    ["cpu", "memory"].into_iter().filter(has).collect()
+    ["cpu", "memory", "pids"].into_iter().filter(has).collect()
 }
 
 /// Sets a limit, for which the kernel has a file where it has the controller: one that is made by
@@ -367,10 +402,11 @@ mod tests {
             format!("1 2 0:3 / {} rw - cgroup2 cgroup2 rw,nsdelegate", scratch.path().display());
         let hierarchy = Hierarchy::find(Path::new("/apps"), &mounts).expect("it is delegated");
         // What the kernel makes with the folder.
-        files(&root.join("one"), &[("cpu.max", ""), ("memory.max", "")]);
+        files(&root.join("one"), &[("cpu.max", ""), ("memory.max", ""), ("pids.max", "")]);
         assert_eq!(hierarchy, Hierarchy::V2(root.clone()));
         let passed_on = fs::read_to_string(root.join("cgroup.subtree_control")).expect("a file");
-        assert_eq!(passed_on, "+cpu +memory");
+        assert_eq!(passed_on, "+cpu +memory +pids");
+        assert!(hierarchy.holds_memory());
 
         let (group, missing) = hierarchy.make("one", &limits()).expect("a folder");
         assert!(missing.is_empty(), "{missing:?}");
@@ -379,6 +415,8 @@ mod tests {
             (read("cpu.max"), read("memory.max")),
             ("50000 100000".into(), "67108864".into())
         );
+        group.limit_processes(100).expect("written");
+        assert_eq!((read("pids.max"), group.memory_limit()), ("100".into(), Some(64 << 20)));
         files(
             &root.join("one"),
             &[
@@ -417,12 +455,26 @@ mod tests {
         assert!(missing[0].starts_with("CPU limit: its controller"), "{missing:?}");
         let limit = fs::read_to_string(at("memory/apps/one/memory.limit_in_bytes"));
         assert_eq!(limit.expect("written"), "67108864");
+        assert!(hierarchy.holds_memory() && group.limit_processes(100).is_err());
         files(&at("memory/apps/one"), &[("memory.oom_control", "under_oom 0\noom_kill 0\n")]);
         assert!(!group.ran_out_of_memory() && group.can_freeze());
         assert_eq!(group.cpu(), None);
         group.set_frozen(true).expect("written");
         files(&at("freezer/apps/one"), &[("freezer.state", "FREEZING\n")]);
         assert!(!group.is_frozen(), "not all of it yet");
+    }
+
+    #[test]
+    fn a_version_2_that_bounds_processes_alone_is_not_taken_for_one_with_limits() {
+        let scratch = Scratch::new("cgroup-pids");
+        let at = |name: &str| scratch.path().join(name);
+        files(&at("unified/apps"), &[("cgroup.procs", ""), ("cgroup.controllers", "pids")]);
+        files(&at("memory/apps"), &[("cgroup.procs", "")]);
+        let shown = scratch.path().display();
+        let two = format!("1 2 0:3 / {shown}/unified rw - cgroup2 cgroup2 rw");
+        let both = format!("{two}\n1 2 0:4 / {shown}/memory rw - cgroup cgroup rw,memory");
+        let find = |mounts: &str| Hierarchy::find(Path::new("apps"), mounts).expect("one of them");
+        assert!(find(&both).holds_memory() && !find(&two).holds_memory());
     }
 
     #[test]

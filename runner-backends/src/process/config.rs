@@ -28,6 +28,7 @@ pub struct ProcessBuilder {
     require_limits: bool,
     max_instances: u32,
     max_open_files: Option<u64>,
+    max_processes: Option<u32>,
     output_bound: u64,
     disk_reserve: u64,
     umask: u32,
@@ -49,6 +50,9 @@ pub(super) struct Settings {
     pub(super) require_limits: bool,
     pub(super) max_instances: u32,
     pub(super) max_open_files: Option<u64>,
+    pub(super) max_processes: u32,
+    /// Whether somebody asked for that bound, and so is told where it cannot be had.
+    pub(super) is_processes_asked: bool,
     pub(super) output_bound: u64,
     pub(super) disk_reserve: u64,
     pub(super) umask: Mode,
@@ -66,6 +70,7 @@ impl ProcessBuilder {
             require_limits: false,
             max_instances: 1000,
             max_open_files: None,
+            max_processes: None,
             output_bound: 4 << 20,
             disk_reserve: 16 << 20,
             umask: 0o027,
@@ -131,6 +136,19 @@ impl ProcessBuilder {
         self
     }
 
+    /// How many processes and threads an instance may have, its commands included: 4096 unless it
+    /// is said, far above what programs need and far below what a machine has, so that one that
+    /// forks without end harms itself alone. It is held by the [control group](Self::cgroup); where
+    /// none can hold it there is a warning if it was said, or a refusal where limits are
+    /// [required](Self::require_limits).
+    ///
+    /// The limit that processes have by themselves (`RLIMIT_NPROC`) is no stand-in: it counts all
+    /// processes of a user, so instances would take them from each other, and root has none.
+    pub fn max_processes(mut self, most: u32) -> Self {
+        self.max_processes = Some(most);
+        self
+    }
+
     /// How much of each of an instance's outputs lies on the disk, in bytes: 4 MiB unless it is
     /// said, at least 64 KiB. What is written between two looks comes on top.
     pub fn output_bound(mut self, bytes: u64) -> Self {
@@ -185,6 +203,8 @@ impl ProcessBuilder {
             require_limits: self.require_limits,
             max_instances: self.max_instances,
             max_open_files: self.max_open_files,
+            max_processes: self.max_processes.unwrap_or(MOST_PROCESSES),
+            is_processes_asked: self.max_processes.is_some(),
             output_bound: self.output_bound.max(64 << 10),
             disk_reserve: self.disk_reserve,
             umask: Mode::from_raw_mode(self.umask),
@@ -248,6 +268,9 @@ fn make_directory(given: &Path) -> Result<(PathBuf, PathBuf), Error> {
     fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(denied)?;
     Ok((base, directory))
 }
+
+/// As Kubernetes is usually told for a pod.
+const MOST_PROCESSES: u32 = 4096;
 
 #[cfg(test)]
 mod tests {

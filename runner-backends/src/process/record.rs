@@ -71,6 +71,9 @@ pub(super) struct Record {
     /// The name of its control group below the delegated one.
     pub(super) cgroup: Option<String>,
     pub(super) limits: Limits,
+    /// How much memory its control group lets it have, if it holds that limit.
+    #[serde(default)]
+    pub(super) held_memory: Option<u64>,
     pub(super) warnings: Vec<String>,
     pub(super) started_at: Timestamp,
     /// Where it was started; nothing where it got a directory of its own.

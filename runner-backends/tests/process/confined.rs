@@ -5,7 +5,10 @@
 
 use std::{fs, path::PathBuf};
 
-use runner_core::backend::{Condition, ContainerBackend, ExitStatus, Limits};
+use runner_core::{
+    backend::{Condition, ContainerBackend, ExitStatus, Limits},
+    error::ErrorKind,
+};
 
 use super::bed::{Bed, id, shell};
 
@@ -18,10 +21,12 @@ impl Groups {
         let folders = match root.join("cgroup.controllers").exists() {
             true => {
                 // Where it is not done already.
-                let _ = fs::write(root.join("cgroup.subtree_control"), "+cpu +memory");
+                let _ = fs::write(root.join("cgroup.subtree_control"), "+cpu +memory +pids");
                 vec![root]
             }
-            false => ["cpu", "cpuacct", "memory", "freezer"].map(|it| root.join(it)).to_vec(),
+            false => {
+                ["cpu", "cpuacct", "memory", "freezer", "pids"].map(|it| root.join(it)).to_vec()
+            }
         };
         let groups = Self(folders.into_iter().map(|folder| folder.join(name)).collect());
         let made = groups.0.iter().all(|folder| fs::create_dir(folder).is_ok());
@@ -80,6 +85,42 @@ async fn limits_hold_running_out_of_memory_is_told_and_the_groups_are_removed() 
     }
 }
 
+#[tokio::test]
+async fn what_forks_without_end_is_bounded_and_memory_that_is_held_is_promised_once() {
+    let name = format!("runner-bound-{}", std::process::id());
+    let Some(_groups) = Groups::new(&name) else {
+        println!("skipped: this user may not make control groups here");
+        return;
+    };
+    let bed = Bed::with("bounded", 10, move |builder| {
+        builder.cgroup(&name).require_limits().max_processes(20)
+    });
+    let forks = "i=0; while [ $i -lt 60 ]; do sleep 1000 & i=$((i + 1)); done; echo survived";
+    bed.start(id(1), forks).await;
+    let exit = bed.ends(id(1)).await;
+    assert!(exit.last_lines.iter().all(|line| line != "survived"), "{exit:?}");
+
+    let left = || async { bed.backend.capacity(bed.fence).await.expect("told").instances_left };
+    let room = left().await.expect("it is known");
+    assert!(room > 0, "a machine with nothing on it has room");
+    let mut large = shell(id(2), "sleep 1000");
+    large.limits.memory_bytes = Some(1 << 50);
+    bed.backend.start(bed.fence, large).await.expect("the first fits, whatever it says");
+    assert_eq!(left().await, Some(0));
+    let mut small = shell(id(3), "sleep 1000");
+    small.limits.memory_bytes = Some(64 << 20);
+    let refusal = bed.backend.start(bed.fence, small.clone()).await.expect_err("all is promised");
+    assert_eq!(refusal.kind(), ErrorKind::Exhausted);
+    assert!(refusal.to_string().starts_with("it may use 64 MiB of memory, and"), "{refusal}");
+    assert!(!bed.folder(id(3)).exists());
+    bed.start(id(4), "sleep 1000").await;
+    bed.stop(id(2)).await;
+    bed.backend.start(bed.fence, small).await.expect("there is room again");
+    for number in [3, 4] {
+        bed.stop(id(number)).await;
+    }
+}
+
 /// Beside version 1, which has the controllers, version 2 still holds together and freezes.
 #[tokio::test]
 async fn a_group_of_version_2_without_controllers_holds_and_freezes_and_says_what_it_cannot() {
@@ -96,7 +137,8 @@ async fn a_group_of_version_2_without_controllers_holds_and_freezes_and_says_wha
     let started = bed.backend.start(bed.fence, request).await.expect("a start");
     assert_eq!(
         started.warnings,
-        ["not held: memory limit: its controller is not mounted or may not be written"]
+        ["not held: memory limit: its controller is not mounted or may not be written; \
+          nor is its memory counted against the machine's"]
     );
     bed.wait_for(id(1), "up").await;
     bed.backend.freeze(bed.fence, id(1)).await.expect("a freeze");

@@ -44,7 +44,7 @@ async fn as_an_ordinary_user() {
     assert_eq!(
         started.warnings,
         ["not held: CPU and memory limits: no control group `apps` may be written here; make one \
-          and give it to this user"]
+          and give it to this user; nor is its memory counted against the machine's"]
     );
     let plain = backend.start(fence(1), shell(id(2), "sleep 1000")).await.expect("a start");
     assert!(plain.warnings.is_empty(), "who asks for nothing misses nothing: {plain:?}");

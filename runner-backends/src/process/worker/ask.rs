@@ -9,7 +9,13 @@ use runner_core::{
 };
 
 use super::{
-    super::{cgroup::Group as Cgroup, output::Ring, proc, record::Key, sockets},
+    super::{
+        cgroup::{Group as Cgroup, Hierarchy},
+        output::Ring,
+        proc,
+        record::Key,
+        sockets,
+    },
     Worker,
     instance::Instance,
 };
@@ -86,6 +92,24 @@ impl Worker {
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let left = self.settings.max_instances.saturating_sub(living);
         let left = left.min(self.ports.left(self.clock.now()));
-        Ok(HostCapacity::new(Some(left), cores * 1000, proc::total_memory()))
+        let total = proc::total_memory();
+        let held = self.settings.cgroup.as_ref().is_ok_and(Hierarchy::holds_memory);
+        let left = match held {
+            true => left.min(more_of(USUAL_MEMORY, self.given_memory(), total)),
+            // What nothing holds is not counted, so it is not what is short.
+            false => left,
+        };
+        Ok(HostCapacity::new(Some(left), cores * 1000, total))
     }
 }
+
+/// How many that may use so much a start would still let begin, one after another.
+fn more_of(wanted: u64, given: u64, total: u64) -> u32 {
+    let more = total.saturating_sub(given) / wanted;
+    let more = u32::try_from(more).unwrap_or(u32::MAX);
+    // The first always fits.
+    if given == 0 { more.max(1) } else { more }
+}
+
+/// What an instance may use unless its service says otherwise.
+const USUAL_MEMORY: u64 = 2 << 30;

@@ -29,6 +29,13 @@ use super::{
     instance::{Given, Instance, Phase, Proof},
 };
 
+/// What holds an instance.
+struct Confined {
+    group: Option<Cgroup>,
+    warnings: Vec<String>,
+    held_memory: Option<u64>,
+}
+
 impl Worker {
     pub(super) fn handle_start(
         &mut self,
@@ -61,7 +68,7 @@ impl Worker {
         if let Some(ended) = self.past.get(key) {
             return Ok(Some(ended.started.clone()));
         }
-        self.check_room(request)?;
+        self.check_room()?;
         let program = Program::of(request, &self.settings.base)?;
         self.disk.prepare();
         let folder = self.settings.directory.folder(key);
@@ -93,23 +100,20 @@ impl Worker {
         }
     }
 
-    fn check_room(&self, request: &StartRequest) -> Result<(), Error> {
+    fn check_room(&self) -> Result<(), Error> {
         let living = self.living.len();
         if living >= self.settings.max_instances as usize {
             return Err(Error::exhausted(format!(
                 "{living} instances run, and no more may; stop one, or allow this backend more"
             )));
         }
-        let Some(wanted) = request.limits.memory_bytes else { return Ok(()) };
-        let given = self.living.values().filter_map(|it| it.record.limits.memory_bytes);
-        let (given, total) = (given.fold(0, u64::saturating_add), proc::total_memory());
-        match given.saturating_add(wanted) > total {
-            true => Err(Error::exhausted(format!(
-                "it may use {wanted} bytes of memory, and of this machine's {total} {given} are \
-                 given; stop an instance, or lower the limit"
-            ))),
-            false => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Memory that instances may have by limits that are held, frozen ones included: what is frozen
+    /// keeps its memory.
+    pub(super) fn given_memory(&self) -> u64 {
+        self.living.values().filter_map(|it| it.record.held_memory).fold(0, u64::saturating_add)
     }
 
     /// Nothing where another backend looks at the last free port at this moment.
@@ -128,10 +132,14 @@ impl Worker {
                 None => return Ok(None),
             },
         };
-        let (cgroup, warnings) = match self.confine(fence, request) {
+        let Confined { group: cgroup, warnings, held_memory } = match self.confine(fence, request) {
             Ok(confined) => confined,
             Err(error) => return Err(self.undo(folder, port, None, error)),
         };
+        let fits = fits(held_memory, self.given_memory(), proc::total_memory());
+        if let Err(error) = fits {
+            return Err(self.undo(folder, port, cgroup, error));
+        }
         let directory = program.directory.clone();
         let born = self
             .make_work(folder)
@@ -157,6 +165,7 @@ impl Worker {
             command_hash: command_hash(&request.command),
             cgroup: cgroup.as_ref().map(|_| cgroup_name(fence, request)),
             limits: request.limits,
+            held_memory,
             warnings,
             started_at: now,
             directory,
@@ -217,41 +226,36 @@ impl Worker {
     }
 
     /// The control group of an instance, and one warning about limits that cannot be had.
-    fn confine(
-        &self,
-        fence: Fence,
-        request: &StartRequest,
-    ) -> Result<(Option<Cgroup>, Vec<String>), Error> {
+    fn confine(&self, fence: Fence, request: &StartRequest) -> Result<Confined, Error> {
         let limits = &request.limits;
         let mut missing = Vec::new();
-        let group = match &self.settings.cgroup {
-            Ok(hierarchy) => match hierarchy.make(&cgroup_name(fence, request), limits) {
-                Ok((group, failed)) => {
-                    missing.extend(failed);
-                    Some(group)
-                }
-                Err(error) => {
-                    missing.extend(asked(
-                        request,
-                        &format!("no control group could be made: {error}"),
-                    ));
-                    None
-                }
-            },
+        let (group, held_memory) = match self.make_group(fence, request) {
+            Ok((group, failed)) => {
+                missing.extend(failed);
+                let held = group.memory_limit();
+                (Some(group), limits.memory_bytes.filter(|_| held.is_some()))
+            }
             Err(why) => {
-                missing.extend(asked(request, why));
-                None
+                missing.extend(self.asked(request).map(|what| format!("{what}: {why}")));
+                (None, None)
             }
         };
         if limits.disk_bytes.is_some() {
             missing.push("disk limit: local processes have none".to_owned());
         }
         if missing.is_empty() {
-            return Ok((group, Vec::new()));
+            return Ok(Confined { group, warnings: Vec::new(), held_memory });
         }
         let warning = format!("not held: {}", missing.join("; "));
         match self.settings.require_limits {
-            false => Ok((group, vec![warning])),
+            false => {
+                // Said here, since nothing is refused for it later.
+                let uncounted = match limits.memory_bytes.is_some() && held_memory.is_none() {
+                    true => "; nor is its memory counted against the machine's",
+                    false => "",
+                };
+                Ok(Confined { group, warnings: vec![warning + uncounted], held_memory })
+            }
             true => {
                 if let Some(group) = group {
                     group.remove();
@@ -260,6 +264,37 @@ impl Worker {
                 Err(Error::new(ErrorKind::Denied, message))
             }
         }
+    }
+
+    /// What could not be had is told in words.
+    fn make_group(
+        &self,
+        fence: Fence,
+        request: &StartRequest,
+    ) -> Result<(Cgroup, Vec<String>), String> {
+        let hierarchy = self.settings.cgroup.as_ref().map_err(Clone::clone)?;
+        let (group, mut missing) = hierarchy
+            .make(&cgroup_name(fence, request), &request.limits)
+            .map_err(|error| format!("no control group could be made: {error}"))?;
+        let bounded = group.limit_processes(self.settings.max_processes);
+        if let (Err(error), true) = (bounded, self.settings.is_processes_asked) {
+            missing.push(format!("bound on processes: {error}"));
+        }
+        Ok((group, missing))
+    }
+
+    /// The limits that were asked for and that a control group would hold.
+    fn asked(&self, request: &StartRequest) -> Option<String> {
+        let limits = &request.limits;
+        let limits = match (limits.cpu_millis, limits.memory_bytes) {
+            (Some(_), Some(_)) => Some("CPU and memory limits"),
+            (Some(_), None) => Some("CPU limit"),
+            (None, Some(_)) => Some("memory limit"),
+            (None, None) => None,
+        };
+        let processes = self.settings.is_processes_asked.then_some("bound on processes");
+        let all: Vec<_> = limits.into_iter().chain(processes).collect();
+        (!all.is_empty()).then(|| all.join(" and "))
     }
 
     /// The directory of its own, which belongs to whoever it runs as.
@@ -325,16 +360,36 @@ impl Worker {
     }
 }
 
-/// The limits that were asked for and that a control group would hold.
-fn asked(request: &StartRequest, why: &str) -> Option<String> {
-    let limits = &request.limits;
-    let what = match (limits.cpu_millis, limits.memory_bytes) {
-        (Some(_), Some(_)) => "CPU and memory limits",
-        (Some(_), None) => "CPU limit",
-        (None, Some(_)) => "memory limit",
-        (None, None) => return None,
-    };
-    Some(format!("{what}: {why}"))
+/// Whether the machine has that much memory left to promise. A limit that nothing holds promises
+/// nothing. One beyond what the machine has is as much as the machine has: so the first instance
+/// always fits.
+fn fits(wanted: Option<u64>, given: u64, total: u64) -> Result<(), Error> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    match given == 0 || given.saturating_add(wanted) <= total {
+        true => Ok(()),
+        false => Err(Error::exhausted(format!(
+            "it may use {} of memory, and of this machine's {} other instances may use {}; stop \
+             one, or lower the limit",
+            size(wanted),
+            size(total),
+            size(given),
+        ))),
+    }
+}
+
+/// As people say it.
+fn size(bytes: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    match bytes {
+        GIB.. => {
+            let tenths = u128::from(bytes) * 10 / u128::from(GIB);
+            match tenths % 10 {
+                0 => format!("{} GiB", tenths / 10),
+                rest => format!("{}.{rest} GiB", tenths / 10),
+            }
+        }
+        _ => format!("{} MiB", bytes >> 20),
+    }
 }
 
 fn cgroup_name(fence: Fence, request: &StartRequest) -> String {
@@ -395,4 +450,39 @@ pub(super) fn explain(folder: &Folder, program: &str, error: std::io::Error) -> 
         }
     };
     Error::new(kind, message).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn memory_that_is_held_is_promised_once() {
+        assert!(fits(Some(2 * GIB), 6 * GIB, 8 * GIB).is_ok());
+        let refusal = fits(Some(2 * GIB), 6 * GIB + GIB / 2, 8 * GIB - 1).expect_err("too much");
+        assert_eq!(refusal.kind(), ErrorKind::Exhausted);
+        assert_eq!(
+            refusal.to_string(),
+            "it may use 2 GiB of memory, and of this machine's 7.9 GiB other instances may use \
+             6.5 GiB; stop one, or lower the limit"
+        );
+        assert!(fits(None, 100 * GIB, 8 * GIB).is_ok(), "what is not held is not counted");
+        assert!(fits(Some(2 * GIB), 0, 2 * GIB - 1).is_ok(), "a machine of that size runs one");
+        assert!(fits(Some(2 * GIB), 1, 2 * GIB).is_err());
+    }
+
+    #[test]
+    fn amounts_are_told_as_people_say_them() {
+        for (bytes, says) in [
+            (512 << 20, "512 MiB"),
+            (GIB, "1 GiB"),
+            (GIB + GIB / 2, "1.5 GiB"),
+            (25_276_502_016, "23.5 GiB"),
+            (u64::MAX, "17179869183.9 GiB"),
+        ] {
+            assert_eq!(size(bytes), says);
+        }
+    }
 }
