@@ -232,4 +232,5 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// Nothing here needs it: so long is for a machine that has much else to do.
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
