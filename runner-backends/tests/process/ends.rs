@@ -91,6 +91,23 @@ async fn what_never_listens_is_told_with_the_deadline() {
     bed.stop(id(1)).await;
 }
 
+/// Its first process has ended, and what remains is being swept: there is a moment for that.
+#[tokio::test]
+async fn at_every_moment_of_its_end_it_is_told_how_it_ended() {
+    let bed = Bed::new("swept", 10);
+    let many = "i=0; while [ $i -lt 100 ]; do sleep 1000 & i=$((i + 1)); done; echo last; exit 4";
+    bed.start(id(1), many).await;
+    let refusal = loop {
+        let refusal = bed.backend.proven(bed.fence, id(1), Duration::ZERO).await;
+        let refusal = refusal.expect_err("it never listens");
+        if refusal.kind() != ErrorKind::TimedOut {
+            break refusal;
+        }
+    };
+    assert_eq!(refusal.to_string(), "it ended with code 4: last");
+    bed.stop(id(1)).await;
+}
+
 #[tokio::test]
 async fn frozen_it_uses_no_cpu_and_hears_that_it_should_end() {
     let bed = Bed::new("frozen", 10);

@@ -25,9 +25,15 @@ impl Worker {
     /// Takes all instances of a platform into care that are not yet.
     pub(super) fn find_instances(&mut self, platform: PlatformId) {
         for key in self.settings.directory.instances(platform) {
-            if !self.living.contains_key(&key) && self.past.get(key).is_none() {
-                self.adopt(key);
-            }
+            self.find_instance(key);
+        }
+    }
+
+    /// The same for one.
+    pub(super) fn find_instance(&mut self, key: Key) {
+        let is_known = self.living.contains_key(&key) || self.past.get(key).is_some();
+        if !is_known && self.settings.directory.folder(key).path().exists() {
+            self.adopt(key);
         }
     }
 
@@ -137,7 +143,7 @@ impl Worker {
         }
         let members = proc::all().filter(|stat| stat.lives());
         if members.into_iter().any(|stat| proc::is_at_home(stat.pid, folder.path())) {
-            return; // found again, and looked at again, at the next call
+            return; // found again, and looked at again, at the next list
         }
         self.trash.throw(folder.path());
     }

@@ -23,6 +23,8 @@ use super::{
 impl Worker {
     pub(super) fn list(&mut self, fence: Fence) -> Result<Listing, Error> {
         self.admit(fence)?;
+        // Absence means death, so this is the truth and no memory of it.
+        self.find_instances(fence.platform);
         let listed = |(key, instance): (&Key, &Instance)| ListedInstance {
             instance: key.instance,
             epoch: instance.record.epoch,
@@ -36,7 +38,7 @@ impl Worker {
     }
 
     pub(super) fn logs(&mut self, fence: Fence, instance: InstanceId) -> Result<Ring, Error> {
-        self.admit(fence)?;
+        self.admit_for(fence, instance)?;
         let now = self.clock.now();
         let key = Key { platform: fence.platform, instance };
         if let Some(instance) = self.living.get_mut(&key) {

@@ -29,7 +29,7 @@ impl Worker {
         grace: Duration,
         reply: Reply<Exit>,
     ) {
-        if let Err(error) = self.admit(fence) {
+        if let Err(error) = self.admit_for(fence, instance) {
             return answer(reply, Err(error));
         }
         let key = Key { platform: fence.platform, instance };

@@ -343,8 +343,12 @@ impl Worker {
         }
     }
 
-    /// Refuses an older epoch than the newest seen, by this program or another, and learns what of
-    /// this platform is there.
+    /// Refuses an older epoch than the newest seen, by this program or another, and at the first
+    /// call of each learns what of this platform is there.
+    ///
+    /// Which epoch is the newest is asked anew each time: another program may say so. What is there
+    /// is not, since a look at all folders would be most of what a call costs; whoever has to know
+    /// looks [again](Self::find_instances), or [at one](Self::admit_for).
     fn admit(&mut self, fence: Fence) -> Result<(), Error> {
         let unreadable = |error: std::io::Error| {
             let directory = self.settings.directory.0.display();
@@ -362,12 +366,21 @@ impl Worker {
             let directory = &self.settings.directory;
             self.disk.make_room(|| directory.remember_epoch(fence)).map_err(unreadable)?;
         }
-        self.epochs.insert(fence.platform, fence.epoch);
+        let known = self.epochs.insert(fence.platform, fence.epoch);
         self.watches.retain(|(watcher, hints)| {
             let is_old = watcher.platform == fence.platform && watcher.epoch < fence.epoch;
             !is_old && !hints.is_closed()
         });
-        self.find_instances(fence.platform);
+        if known != Some(fence.epoch) {
+            self.find_instances(fence.platform);
+        }
+        Ok(())
+    }
+
+    /// The same for a call about one instance, which another handle may have started since.
+    fn admit_for(&mut self, fence: Fence, instance: InstanceId) -> Result<(), Error> {
+        self.admit(fence)?;
+        self.find_instance(Key { platform: fence.platform, instance });
         Ok(())
     }
 
@@ -388,13 +401,15 @@ impl Worker {
 
     /// An instance that lives.
     fn living(&mut self, fence: Fence, instance: InstanceId) -> Result<&mut Instance, Error> {
-        self.admit(fence)?;
+        self.admit_for(fence, instance)?;
         let key = Key { platform: fence.platform, instance };
         let living = self.living.get_mut(&key).filter(|instance| instance.lives());
-        living.ok_or_else(|| {
-            Error::not_found(format!("no instance {instance} lives here; list what is there"))
-        })
+        living.ok_or_else(|| not_here(instance))
     }
+}
+
+fn not_here(instance: InstanceId) -> Error {
+    Error::not_found(format!("no instance {instance} lives here; list what is there"))
 }
 
 fn answer<T>(reply: Reply<T>, result: Result<T, Error>) {

@@ -23,6 +23,7 @@ use super::{
     },
     Reply, Worker, answer,
     instance::Instance,
+    not_here,
 };
 
 impl Worker {
@@ -35,17 +36,18 @@ impl Worker {
     ) {
         let now = self.clock.now();
         let key = Key { platform: fence.platform, instance };
-        let found = match self.living(fence, instance) {
-            Ok(instance) => instance,
-            Err(error) => {
-                let ended = self.past.get(key).map(|ended| ended_before(&ended.exit));
-                return answer(reply, Err(ended.unwrap_or(error)));
-            }
+        if let Err(error) = self.admit_for(fence, instance) {
+            return answer(reply, Err(error));
+        }
+        let Some(found) = self.living.get_mut(&key) else {
+            let ended = self.past.get(key).map(|ended| ended_before(&ended.exit));
+            return answer(reply, Err(ended.unwrap_or_else(|| not_here(instance))));
         };
         if found.record.port.is_none() {
             let message = format!("instance {instance} takes no requests, so it has no port");
             return answer(reply, Err(Error::invalid(message)));
         }
+        // One that is being swept is answered with its end, in a moment.
         found.proof.waiting.push((now + within, reply));
         found.proof.again = now;
         self.handle_proof_due(key);

@@ -52,7 +52,7 @@ impl Worker {
 
     /// Nothing where another program works on the same instance at this moment.
     fn start(&mut self, fence: Fence, request: &StartRequest) -> Result<Option<Started>, Error> {
-        self.admit(fence)?;
+        self.admit_for(fence, request.instance)?;
         let key = Key { platform: fence.platform, instance: request.instance };
         if self.past.is_stopped(key) {
             return Err(over(key, "was stopped"));
