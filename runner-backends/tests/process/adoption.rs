@@ -84,6 +84,56 @@ async fn instances_are_found_again_after_the_program_was_killed() {
     }
 }
 
+#[tokio::test]
+async fn what_was_thawed_and_not_yet_recorded_so_is_found_running() {
+    let mut bed = Bed::new("half-thawed", 2);
+    for number in [1, 2] {
+        bed.start(id(number), "sleep 1000").await;
+        bed.backend.freeze(bed.fence, id(number)).await.expect("a freeze");
+    }
+    // As far as a program comes that is killed in the middle of a thaw.
+    let birth = fs::read_to_string(bed.folder(id(1)).join("birth")).expect("its number");
+    let leader = rustix::process::Pid::from_raw(birth.parse().expect("a number"));
+    bed.without_handle(|_| {
+        let leader = leader.expect("not zero");
+        rustix::process::kill_process_group(leader, rustix::process::Signal::CONT).expect("sent");
+    });
+    assert_eq!(bed.condition(id(1)).await, Some(Condition::Running));
+    assert_eq!(bed.condition(id(2)).await, Some(Condition::Frozen), "it was left alone");
+    for (number, is_frozen) in [(1, false), (2, true)] {
+        let text = fs::read(bed.folder(id(number)).join("record.json")).expect("a record");
+        let record: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        assert_eq!(record["frozen"], is_frozen, "{number}");
+        bed.stop(id(number)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_another_handle_started_is_found_whoever_is_asked() {
+    let scratch = Scratch::new("handles");
+    let (one, two) = (open(&scratch), open(&scratch));
+    for backend in [&one, &two] {
+        assert_eq!(backend.list(fence(1)).await.expect("a list").instances.len(), 0);
+    }
+    for number in [1, 2, 3] {
+        one.start(fence(1), shell(id(number), "sleep 1000")).await.expect("a start");
+    }
+    // Each by its own way, without a list before it.
+    two.usage(fence(1), id(1)).await.expect("it lives");
+    two.stop(fence(1), id(2), GRACE).await.expect("a stop");
+    let again = two.start(fence(1), shell(id(3), "sleep 2000")).await;
+    assert!(
+        again.expect_err("it was started with another command").to_string().contains("command")
+    );
+    one.start(fence(1), shell(id(4), "sleep 1000")).await.expect("a start");
+    let listing = two.list(fence(1)).await.expect("a list");
+    let listed: Vec<_> = listing.instances.iter().map(|it| it.instance).collect();
+    assert_eq!(listed, [id(1), id(3), id(4)]);
+    for number in [1, 3, 4] {
+        two.stop(fence(1), id(number), GRACE).await.expect("a stop");
+    }
+}
+
 /// Changes one field of what is recorded about an instance.
 fn forge(folder: &Path, field: &str, value: serde_json::Value) {
     let path = folder.join("record.json");

@@ -18,6 +18,7 @@ use super::{
         tail::Tail,
     },
     Reply, Waited, Worker, answer,
+    freeze::{is_suspended, release},
     instance::{Instance, Phase, Proof},
 };
 
@@ -73,6 +74,7 @@ impl Worker {
         let group =
             Group { cgroup, is_led: pidfd.is_some(), ..Group::led_by(leader, folder.path()) };
         self.clear_commands(&folder);
+        let record = self.seen_frozen(&folder, &group, record);
         let phase = match pidfd.is_some() {
             true => Phase::Runs,
             false => Phase::Swept { status: ExitStatus::Unknown, again: now },
@@ -117,6 +119,24 @@ impl Worker {
         }
         self.living.insert(key, instance);
         self.handle_end_due(key);
+    }
+
+    /// What is recorded, after the kernel was asked whether it is so.
+    ///
+    /// Each order of thawing and recording it leaves a moment in which a program may be killed. So
+    /// an instance is recorded as frozen before it is and for as long as it may be, which is the
+    /// safe way to be wrong, and whoever comes next looks. What is half frozen runs on: nobody was
+    /// told that it does not.
+    fn seen_frozen(&mut self, folder: &Folder, group: &Group, mut record: Record) -> Record {
+        // Without the group that froze it there is nobody to ask, and nothing to thaw it with.
+        let can_be_asked = group.cgroup.is_some() || record.cgroup.is_none();
+        if record.frozen && group.is_led && can_be_asked && !is_suspended(group) {
+            release(group);
+            record.frozen = false;
+            // Where this fails the next program looks again.
+            let _ = self.disk.make_room(|| folder.write(&record));
+        }
+        record
     }
 
     /// A descriptor of the first process of an instance, if it is still there: the number, the

@@ -204,6 +204,8 @@ fn kill(instance: &mut Instance) {
     instance.phase = Phase::Killed;
 }
 
+/// It goes to its end from here, so its record is left as it is: a program that is killed before
+/// that is followed by one that [looks](Worker::seen_frozen).
 fn thaw(instance: &mut Instance) {
     if std::mem::take(&mut instance.record.frozen) || instance.freezing.is_some() {
         super::freeze::release(&instance.group);

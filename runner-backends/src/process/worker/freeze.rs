@@ -155,7 +155,7 @@ pub(super) fn release(group: &Group) {
     }
 }
 
-fn is_suspended(group: &Group) -> bool {
+pub(super) fn is_suspended(group: &Group) -> bool {
     match freezer(group) {
         Some(cgroup) => cgroup.is_frozen(),
         None => group.members().iter().all(Stat::is_stopped),
