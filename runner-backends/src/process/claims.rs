@@ -218,10 +218,15 @@ impl Holding {
     /// Whether a program that was killed had got as far as its instance.
     fn is_born(&self) -> bool {
         let folder = Folder(PathBuf::from(&self.folder));
-        let birth = fs::read_to_string(folder.birth()).unwrap_or_default();
-        birth.trim().parse().is_ok_and(|pid| {
-            Stat::of(pid).is_some_and(|stat| stat.lives()) && proc::is_at_home(pid, folder.path())
-        })
+        // Whoever wrote the claim may have put anything there too.
+        let read = || {
+            let birth = File::from(open(folder.birth(), OPEN | OFlags::RDONLY, Mode::empty())?);
+            let is_file = birth.metadata()?.is_file();
+            let mut text = String::new();
+            (&birth).take(if is_file { LONGEST } else { 0 }).read_to_string(&mut text)?;
+            Ok::<_, io::Error>(text)
+        };
+        read().is_ok_and(|text| text.trim().parse().is_ok_and(|pid| is_in(pid, folder.path())))
     }
 }
 
@@ -274,6 +279,10 @@ fn read(file: &File) -> io::Result<Option<Claim>> {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn is_in(pid: i32, folder: &Path) -> bool {
+    Stat::of(pid).is_some_and(|stat| stat.lives()) && proc::is_at_home(pid, folder)
 }
 
 fn open_folder(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -357,6 +366,27 @@ mod tests {
         assert!(!held.stands(BOOT), "a zombie listens nowhere");
         child.wait().expect("waited for");
         assert!(!held.stands(BOOT));
+    }
+
+    #[test]
+    fn an_instance_that_its_program_was_killed_beside_holds_its_port_by_its_number() {
+        let scratch = Scratch::new("claims-born");
+        let folder = scratch.path().canonicalize().expect("it is there");
+        let gone = Holding { boot: BOOT.to_owned(), ..Holding::by(i32::MAX, 1, BOOT, &folder) };
+        assert!(!gone.stands(BOOT));
+        let mut command = std::process::Command::new("sleep");
+        let mut child = command.arg("1000").current_dir(&folder).spawn().expect("it starts");
+        fs::write(folder.join("birth"), child.id().to_string()).expect("written");
+        assert!(gone.stands(BOOT));
+        child.kill().expect("killed");
+        child.wait().expect("waited for");
+        assert!(!gone.stands(BOOT));
+        // What would keep whoever opens it waiting.
+        fs::remove_file(folder.join("birth")).expect("removed");
+        let mode = Mode::from_raw_mode(0o600);
+        let at = folder.join("birth");
+        rustix::fs::mknodat(rustix::fs::CWD, &at, FileType::Fifo, mode, 0).expect("made");
+        assert!(!gone.stands(BOOT));
     }
 
     #[test]

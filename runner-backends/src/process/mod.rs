@@ -78,12 +78,13 @@
 //!
 //! CPU and memory limits need a [control group](ProcessBuilder::cgroup) that this program may
 //! write; without one there is one warning per start, or a refusal where limits are
-//! [required](ProcessBuilder::require_limits). What a group holds is counted: together instances may
-//! not be promised more memory than the machine has, frozen ones included, and a start beyond that
-//! is refused as exhausted. What nothing holds is not counted either. The same groups bound how many
-//! [processes](ProcessBuilder::max_processes) an instance has. A disk limit cannot be had. A program that leaves
-//! its session on purpose (a daemon) is out of sight, except in a control group. Both versions of
-//! control groups were run on real kernels: version 1 on Linux 6.18, version 2 on 6.1.
+//! [required](ProcessBuilder::require_limits). What a group holds is counted: together instances
+//! are not promised more memory than the machine has, frozen ones included, and a start beyond that
+//! is refused as exhausted. What nothing holds is not counted either. The same groups bound how
+//! many [processes](ProcessBuilder::max_processes) an instance has. A disk limit cannot be had. A
+//! program that leaves its session on purpose (a daemon) is out of sight, except in a control
+//! group. Both versions of control groups were run on real kernels: version 1 on Linux 6.18,
+//! version 2 on 6.1.
 //!
 //! Where this program is the first of a container, orphans of an instance that runs on are waited
 //! for when it ends, not before: one that makes them without end needs an `init` beside it.

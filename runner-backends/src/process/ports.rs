@@ -82,15 +82,22 @@ impl Ports {
         Self { shared, own, range, rest, boot_id, next, waits: 0, unreleased: Vec::new() }
     }
 
-    /// How many could be given out now, as far as claims say.
-    pub(super) fn left(&self, now: Timestamp) -> u32 {
-        let Ok(claims) = self.claims() else { return len(&self.range) };
+    /// How many could be given out now, as far as claims say, counted up to `most`.
+    pub(super) fn left(&self, now: Timestamp, most: u32) -> u32 {
+        let Ok(claims) = self.claims() else { return most.min(len(&self.range)) };
         let is_free = |port: &u16| match claims.look(*port) {
-            Some(Claim::Held(holding)) => !holding.stands(&self.boot_id) && self.rest.is_zero(),
+            Some(Claim::Held(holding)) => {
+                !holding.stands(&self.boot_id) && !self.rests_when_found(&holding)
+            }
             Some(Claim::Rests(until, span)) => !rests(until, span, now),
             Some(Claim::Free) | None => true,
         };
-        self.range.clone().filter(is_free).count() as u32
+        self.range.clone().filter(is_free).take(most as usize).count() as u32
+    }
+
+    /// Whether the port of one that ended while nobody watched rests from when that is found.
+    fn rests_when_found(&self, holding: &Holding) -> bool {
+        holding.boot == self.boot_id && !self.rest.is_zero()
     }
 
     /// Claims a port for the instance in `folder`; nothing where somebody else looks at the only
@@ -105,7 +112,7 @@ impl Ports {
             let port = self.next;
             self.next = if port == *self.range.end() { *self.range.start() } else { port + 1 };
             let claimed = match self.try_claim(&claims, port, folder, now) {
-                // The shared directory may be full or read-only: then it is as if it were not there.
+                // The shared directory may be full or read-only: it is as if it were not there.
                 Err(Barred::Failed(_)) => Claims::own(&self.own)
                     .map_err(Barred::Failed)
                     .and_then(|own| self.try_claim(&own, port, folder, now)),
@@ -147,8 +154,7 @@ impl Ports {
             Claim::Held(holding) if holding.stands(&self.boot_id) => {
                 return Ok(Some(Taken::ByInstance));
             }
-            // Its owner ended while nobody watched: it rests from now on.
-            Claim::Held(holding) if holding.boot == self.boot_id && !self.rest.is_zero() => {
+            Claim::Held(holding) if self.rests_when_found(&holding) => {
                 file.write(&Claim::Rests(now + self.rest, self.rest))?;
                 return Ok(Some(Taken::Rests(now + self.rest)));
             }
@@ -184,7 +190,9 @@ impl Ports {
     /// Gives a port back; nothing happens where another instance has it by now.
     pub(super) fn release(&mut self, port: u16, folder: &Path, now: Timestamp) {
         let rests = Claim::Rests(now + self.rest, self.rest);
-        for claims in [Claims::shared(&self.shared), Claims::own(&self.own)].into_iter().flatten() {
+        // It may have been claimed in either.
+        let own = self.own.exists().then(|| Claims::own(&self.own));
+        for claims in [Some(Claims::shared(&self.shared)), own].into_iter().flatten().flatten() {
             match claims.lock(port, false) {
                 Ok(Some(file)) => {
                     let is_own = |held: &Holding| held.is_of(folder);
@@ -318,14 +326,14 @@ mod tests {
         let mut ports = ports(&scratch, block.ports(2));
         let first = claim(&mut ports, "/one", NOW).expect("a free port");
         claim(&mut ports, "/two", NOW).expect("another");
-        assert_eq!(ports.left(NOW), 0);
+        assert_eq!(ports.left(NOW, 9), 0);
         ports.release(first, Path::new("/one"), NOW);
         let late = NOW + Duration::from_secs(59);
         let refusal = claim(&mut ports, "/three", late).expect_err("it rests");
         assert_eq!(refusal.kind(), ErrorKind::Exhausted);
         assert_eq!(refusal.retry(), Retry::After(Duration::from_secs(1)));
         assert!(refusal.to_string().contains("1 are instances', 1 rest"), "{refusal}");
-        assert_eq!((ports.left(late), ports.left(NOW + REST)), (0, 1));
+        assert_eq!((ports.left(late, 9), ports.left(NOW + REST, 9)), (0, 1));
         assert_eq!(claim(&mut ports, "/three", NOW + REST).expect("rested"), first);
     }
 

@@ -93,7 +93,7 @@ impl Worker {
         let living = u32::try_from(self.living.len()).unwrap_or(u32::MAX);
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
         let left = self.settings.max_instances.saturating_sub(living);
-        let left = left.min(self.ports.left(self.clock.now()));
+        let left = self.ports.left(self.clock.now(), left);
         let total = proc::total_memory();
         let held = self.settings.cgroup.as_ref().is_ok_and(Hierarchy::holds_memory);
         let left = match held {
