@@ -53,10 +53,13 @@ pub struct PlatformBuilder {
     addresses: Vec<String>,
     entrances: Vec<Entrance>,
     seed: Option<u64>,
-    starts_at: Option<Timestamp>,
+    clock: Box<ClockFn>,
     boot: Option<String>,
     processors: Option<usize>,
 }
+
+/// The clock of a platform whose journal has this as its newest time.
+type ClockFn = dyn Fn(Timestamp) -> Clock + Send + Sync;
 
 enum Keep {
     InMemory,
@@ -81,7 +84,7 @@ impl PlatformBuilder {
             addresses: Vec::new(),
             entrances: Vec::new(),
             seed: None,
-            starts_at: None,
+            clock: Box::new(Clock::start),
             boot: None,
             processors: None,
         }
@@ -191,14 +194,15 @@ impl PlatformBuilder {
     /// Ids from a seed and time from a date, so that a simulation is the same each time.
     #[cfg(feature = "testing")]
     pub(crate) fn seeded(mut self, seed: u64, starts_at: Timestamp) -> Self {
-        (self.seed, self.starts_at) = (Some(seed), Some(starts_at));
+        self.seed = Some(seed);
+        self.clock = Box::new(move |newest| Clock::simulated(starts_at.max(newest)));
         self
     }
 
     /// Its clock begins at this time, as if somebody had set the host's.
     #[cfg(all(feature = "testing", feature = "journal", target_os = "linux"))]
     pub(crate) fn starts_at(mut self, at: Timestamp) -> Self {
-        self.starts_at = Some(at);
+        self.clock = Box::new(move |newest| Clock::starting_at(at.max(newest)));
         self
     }
 
@@ -236,10 +240,7 @@ impl PlatformBuilder {
         };
         let opened = journal.opened();
         let fence = Fence { platform: opened.platform, epoch: opened.epoch };
-        let clock = match self.starts_at {
-            Some(at) => Clock::starting_at(at.max(opened.newest)),
-            None => Clock::start(opened.newest),
-        };
+        let clock = (self.clock)(opened.newest);
         let secrets = Stores { usual: self.secrets, named: self.stores };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (requests, requested) = mpsc::channel(REQUESTS);

@@ -1,6 +1,12 @@
 //! What a platform does, on the in-memory backend in paused time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use runner_core::{
     Error as CoreError,
@@ -10,11 +16,15 @@ use runner_core::{
     id::RevisionNumber,
     secret::{ResolvedSecret, Secret, SecretProvider},
     service::Status,
-    spec::{SecretReference, ServiceBuilder, ServiceSpec},
+    spec::{Attempts, SecretReference, ServiceBuilder, ServiceSpec},
     testing::{
         backend::{Engine, Faults, Life, On, Operation as Call},
         journal::Crash,
     },
+};
+use runner_health::{
+    Cadence, Plan,
+    probe::{Seen, from_fn},
 };
 use runner_platform::{Aftermath, Description, Error, OperationFailed, Platform, testing::Memory};
 use tokio::task::JoinHandle;
@@ -410,4 +420,41 @@ async fn a_panic_poisons_one_service_alone_and_it_begins_anew() {
     let seen = until(&platform, "back", |seen| seen.ready() == 2).await;
     assert_eq!(seen.instances.iter().filter(|one| one.phase == Phase::Ready).count(), 2);
     assert_eq!(world.engine().living().len(), 3, "nothing was started twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_host_is_no_pause_in_paused_time() {
+    // The host stalls while an instance gives the first of two bad answers. Had the program been
+    // stopped, that answer would count for nothing.
+    let stalls = |number| {
+        if number == GOOD {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the host is slow, and time stands still"
+            )]
+            std::thread::sleep(Duration::from_millis(600));
+        }
+    };
+    const GOOD: u32 = 20;
+    let asked = AtomicU32::new(0);
+    let probe = from_fn(move |_| {
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        stalls(number);
+        let is_bad = (GOOD..GOOD + 2).contains(&number);
+        async move { if is_bad { Seen::Refused } else { Seen::Accepted } }
+    });
+    let probe = Arc::new(probe);
+    let attempts = |number| Attempts::new(number).expect("within bounds");
+    // Two bad answers take it out; those that come after are good.
+    let cadence = Cadence::every(5 * SECOND, 2 * SECOND).rise(attempts(GOOD)).fall(attempts(2));
+    let world = Memory::new(16);
+    let builder = world.builder().probes(move |_, _| Ok(Plan::new(cadence, Arc::clone(&probe))));
+    let (platform, driver) = builder.build().expect("built");
+    #[expect(clippy::disallowed_methods, reason = "the embedding program spawns the driver")]
+    tokio::spawn(driver.run());
+    // One that sleeps is asked nothing.
+    let spec = hello().with(|raw| raw.scaling.minimum_active = Some(1));
+    platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
+    let first = platform.describe("hello").await.expect("there").instances[0].id;
+    until(&platform, "replaced", |seen| seen.instances.iter().all(|one| one.id != first)).await;
 }
