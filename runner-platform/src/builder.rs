@@ -6,6 +6,7 @@ use runner_core::{
     BoxFuture, Error as CoreError,
     backend::{ContainerBackend, Fence},
     error::ErrorKind,
+    id::ServiceName,
     journal::Journal,
     secret::{EnvironmentSecrets, ResolvedSecret, SecretProvider},
     source::{CommandsOnly, SourceResolver},
@@ -14,7 +15,7 @@ use runner_core::{
 };
 use runner_health::{Plan, Surroundings};
 use runner_proxy::{forward::Trust, front_door::Listener};
-use runner_scaler::Policy;
+use runner_scaler::{Policy, Reading};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     path::{Paths, Reach},
     policy::default_policy,
     random::Ids,
-    shared::{PlanFn, PolicyFn, Shared},
+    shared::{NumbersFn, PlanFn, PolicyFn, Shared},
     volatile::VolatileJournal,
 };
 
@@ -38,6 +39,7 @@ use crate::{
 /// | sources | commands alone |
 /// | probes | what the specification says |
 /// | policy | [`DefaultPolicy`](runner_scaler::DefaultPolicy), and `scaling.target_utilisation` held |
+/// | numbers | none |
 #[must_use = "nothing is made until `build` is called"]
 pub struct PlatformBuilder {
     backend: Option<Arc<dyn ContainerBackend>>,
@@ -47,6 +49,7 @@ pub struct PlatformBuilder {
     sources: Arc<dyn SourceResolver>,
     plans: Box<PlanFn>,
     policies: Box<PolicyFn>,
+    numbers: Box<NumbersFn>,
     reach: Reach,
     trust: Trust,
     base: String,
@@ -78,6 +81,7 @@ impl PlatformBuilder {
             sources: Arc::new(CommandsOnly),
             plans: Box::new(Plan::of_spec),
             policies: Box::new(default_policy),
+            numbers: Box::new(|_, _| Vec::new()),
             reach: Reach::default(),
             trust: Trust::nobody(),
             base: "localhost".to_owned(),
@@ -148,6 +152,36 @@ impl PlatformBuilder {
         policy: impl Fn(&ServiceSettings) -> P + Send + Sync + 'static,
     ) -> Self {
         self.policies = Box::new(move |settings| Box::new(policy(settings)));
+        self
+    }
+
+    /// Numbers that only this program knows, such as jobs in a queue, for policies that go by them
+    /// ([`Signal::Named`](runner_scaler::Signal::Named)).
+    ///
+    /// It is asked for a service before its policy is, with the time that it is: while there are
+    /// requests each second, and of a service at rest every few seconds as long as it has numbers
+    /// to tell. So it has to answer at once, with what it knows: each number says when it was
+    /// taken, and what becomes of an old one is the policy's
+    /// ([`TargetTracking::when_stale`](runner_scaler::TargetTracking::when_stale)).
+    ///
+    /// ```
+    /// use runner_platform::Platform;
+    /// use runner_scaler::{Reading, Signal, Steps};
+    ///
+    /// let jobs = Signal::Named("jobs".into());
+    /// let steps = Steps::new(jobs, [(1.0, 1), (20.0, 2), (100.0, 5)])?;
+    /// let builder = Platform::builder().policy(move |_| steps.clone()).numbers(|service, now| {
+    ///     let waiting = if service.as_str() == "worker" { 35.0 } else { 0.0 };
+    ///     vec![Reading { name: "jobs".into(), value: waiting, at: now }]
+    /// });
+    /// # drop(builder);
+    /// # Ok::<(), runner_scaler::InvalidPolicy>(())
+    /// ```
+    pub fn numbers(
+        mut self,
+        numbers: impl Fn(&ServiceName, Timestamp) -> Vec<Reading> + Send + Sync + 'static,
+    ) -> Self {
+        self.numbers = Box::new(numbers);
         self
     }
 
@@ -250,7 +284,7 @@ impl PlatformBuilder {
             (journal, is_durable),
             clock,
             (Arc::new(secrets), self.sources),
-            (self.plans, self.policies),
+            (self.plans, self.policies, self.numbers),
             (ids, Paths::new(self.reach, self.trust, self.base)),
             (self.boot.or_else(boot_id), self.processors.unwrap_or(processors)),
             requests,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use runner_core::{
     backend::ExitStatus,
     deployment::{CauseCode, Phase},
     error::ErrorKind,
-    id::RevisionNumber,
+    id::{RevisionNumber, ServiceName},
     secret::{ResolvedSecret, Secret, SecretProvider},
     service::Status,
     spec::{Attempts, SecretReference, ServiceBuilder, ServiceSpec},
@@ -27,6 +27,7 @@ use runner_health::{
     probe::{Seen, from_fn},
 };
 use runner_platform::{Aftermath, Description, Error, OperationFailed, Platform, testing::Memory};
+use runner_scaler::{Reading, Signal, Stale, TargetTracking};
 use tokio::task::JoinHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -174,14 +175,14 @@ async fn one_that_listens_elsewhere_is_told_so_by_its_port() {
 }
 
 /// A store with what it is told, and nothing else.
-struct Store(Arc<std::sync::atomic::AtomicBool>);
+struct Store(Arc<AtomicBool>);
 
 impl SecretProvider for Store {
     fn resolve<'a>(
         &'a self,
         reference: &'a SecretReference,
     ) -> runner_core::BoxFuture<'a, Result<ResolvedSecret, CoreError>> {
-        let up = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        let up = self.0.load(Ordering::SeqCst);
         Box::pin(async move {
             match (&*reference.name, up) {
                 ("known", true) => Ok(ResolvedSecret::unversioned(Secret::new("value"))),
@@ -213,7 +214,7 @@ async fn a_missing_secret_fails_at_once_by_name_and_the_old_revision_goes_on() {
     assert_eq!(world.engine().living().len(), 1);
 
     // A store that is down stops no restart: the value is in memory.
-    up.store(false, std::sync::atomic::Ordering::SeqCst);
+    up.store(false, Ordering::SeqCst);
     let one = platform.describe("hello").await.expect("it is there").instances[0].id;
     world.engine().with(|engine, now| engine.kill(platform.id(), one, ExitStatus::Signal(9), now));
     let replaced = |seen: &Description| seen.ready() == 1 && seen.instances[0].id != one;
@@ -381,8 +382,6 @@ async fn a_shutdown_stops_or_leaves_what_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_poisons_one_service_alone_and_it_begins_anew() {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     #[derive(Clone)]
     struct Bomb(Arc<AtomicBool>);
 
@@ -457,4 +456,33 @@ async fn a_slow_host_is_no_pause_in_paused_time() {
     platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
     let first = platform.describe("hello").await.expect("there").instances[0].id;
     until(&platform, "replaced", |seen| seen.instances.iter().all(|one| one.id != first)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_goes_by_numbers_that_the_program_tells_and_not_by_old_ones() {
+    let jobs = Signal::Named("jobs".into());
+    // Twenty for each instance, where ten are meant to be: there can never be enough.
+    let rule = TargetTracking::new(jobs, 10.0).expect("a target").over(Duration::ZERO);
+    let rule = rule.when_stale(60 * SECOND, Stale::Assume(1.0));
+    let world = Memory::new(17);
+    let told = Arc::new(AtomicBool::new(false));
+    let (tells, start) = (Arc::clone(&told), world.now());
+    let numbers = move |service: &ServiceName, now| {
+        assert_eq!(service.as_str(), "hello");
+        let at = if tells.load(Ordering::SeqCst) { now } else { start };
+        vec![Reading { name: "jobs".into(), value: 20.0, at }]
+    };
+    let builder = world.builder().policy(move |_| rule.clone()).numbers(numbers);
+    let (platform, driver) = builder.build().expect("built");
+    #[expect(clippy::disallowed_methods, reason = "the embedding program spawns the driver")]
+    tokio::spawn(driver.run());
+    let spec = hello().with(|raw| raw.scaling.scale_in_delay = Some("1s".into()));
+    platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
+    pass(600 * SECOND).await;
+    assert_eq!(platform.describe("hello").await.expect("there").desired, 1);
+    // No request comes, and the number is seen all the same.
+    told.store(true, Ordering::SeqCst);
+    until(&platform, "four", |seen| seen.ready() == 4).await;
+    told.store(false, Ordering::SeqCst);
+    until(&platform, "one", |seen| seen.instances.len() == 1).await;
 }

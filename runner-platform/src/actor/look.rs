@@ -225,6 +225,7 @@ impl Actor {
         let forgotten = self.look.busy.is_none_or(|busy| now.since(busy) >= QUIET);
         let latest = match () {
             () if !(quiet && settled && forgotten) => now + LOOK,
+            () if !seen.load.named.is_empty() => now + NAMED_LOOK,
             () if !self.machine.settings().scaling().schedules.is_empty() => now + IDLE_LOOK,
             // It holds for as long as it says, and for ever where it does not.
             () => Timestamp::MAX,
@@ -288,6 +289,7 @@ impl Actor {
         let mut seen = Observation::default();
         seen.load = load(counters, self.look.before.as_ref(), now);
         seen.load.concurrency = self.look.present.take_mean();
+        seen.load.named = (self.shared.numbers)(&self.name, now);
         seen.cap = self.look.results.cap(settings.scaling());
         // Of two sides the one that is to serve counts: both would count the load twice.
         let side = self.machine.live().or_else(|| self.machine.green());
@@ -358,5 +360,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long nothing came before a service is at rest: longer than the minute over which policies
 /// average.
 const QUIET: Duration = Duration::from_secs(75);
+/// How often a service at rest is looked at of which the embedding program has numbers to tell: no
+/// request says when they change.
+const NAMED_LOOK: Duration = Duration::from_secs(5);
 /// How often a service at rest is looked at whose bounds depend on the time of day.
 const IDLE_LOOK: Duration = Duration::from_secs(30);
