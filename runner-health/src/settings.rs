@@ -39,10 +39,17 @@ pub struct Cadence {
     pub rise: Attempts,
     /// After how many bad answers in a row it is not.
     ///
-    /// `fall` times `interval` is how long a fault may last without consequence, so that asking
-    /// faster while answers are bad would change what was configured. Nothing counts while an
-    /// instance starts: what does not listen yet has not failed.
+    /// `fall` times `interval` is how long a fault may last without consequence, unless
+    /// [`failing`](Self::failing) says less. Nothing counts while an instance starts: what does
+    /// not listen yet has not failed.
     pub fall: Attempts,
+    /// From one question to the next while the last answer was bad and the instance is in still,
+    /// where that is less than the interval.
+    ///
+    /// None: the interval. Asking faster makes a fault count sooner, so it is nobody's default:
+    /// App Runner's five bad answers, five seconds apart, are to take as long as they do there.
+    /// An instance that is out is asked faster in any case.
+    pub failing: Option<Duration>,
 }
 
 impl HealthSettings {
@@ -118,6 +125,7 @@ impl Cadence {
             timeout,
             rise: spec::DEFAULT_HEALTHY,
             fall: spec::DEFAULT_UNHEALTHY,
+            failing: None,
         }
     }
 
@@ -140,6 +148,21 @@ impl Cadence {
     pub const fn fall(mut self, fall: Attempts) -> Self {
         self.fall = fall;
         self
+    }
+
+    /// Asks faster while the last answer was bad: a fault is told from a hiccup sooner.
+    #[must_use]
+    pub const fn failing(mut self, interval: Duration) -> Self {
+        self.failing = Some(interval);
+        self
+    }
+
+    /// From one question to the next while it is in, after an answer that was good or not.
+    pub(crate) fn while_in(&self, last_is_good: bool) -> Duration {
+        match self.failing {
+            Some(failing) if !last_is_good => failing.max(Self::LEAST_INTERVAL).min(self.interval),
+            _ => self.interval,
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests are the embedding program: they spawn")]
 
 use std::{
-    future::Future,
+    future::{Future, pending},
+    hash::{BuildHasher as _, RandomState},
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use runner_core::{
@@ -21,21 +23,29 @@ use runner_health::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, UnixListener},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener},
+    time::timeout,
 };
 use tonic_health::ServingStatus as Status;
 
-const LIMIT: Duration = Duration::from_millis(300);
+/// How long a probe waits for what comes: as long as a busy host may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits for what never comes, and for what comes before that.
+const LIMIT: Duration = Duration::from_secs(1);
 
-fn target(address: impl Into<Address>) -> Target {
-    Target::new(ServiceId::from_random(7).instance(1), address.into(), LIMIT)
+fn target(address: impl Into<Address>, limit: Duration) -> Target {
+    Target::new(ServiceId::from_random(7).instance(1), address.into(), limit)
 }
 
-async fn see(probe: &impl Probe, address: SocketAddr) -> Seen {
-    let start = Instant::now();
-    let seen = probe.attempt(&target(address)).await;
-    assert!(start.elapsed() < LIMIT + Duration::from_secs(2), "it ends in time");
-    seen
+/// What is seen of one that answers.
+async fn see(probe: &impl Probe, address: impl Into<Address>) -> Seen {
+    probe.attempt(&target(address, PATIENCE)).await
+}
+
+/// What is seen of one that does not.
+async fn see_nothing_of(probe: &impl Probe, address: SocketAddr) -> Seen {
+    let attempt = probe.attempt(&target(address, LIMIT));
+    timeout(PATIENCE, attempt).await.expect("it keeps its own time")
 }
 
 /// Serves each connection as told, for as long as the test runs.
@@ -53,6 +63,12 @@ where
     address
 }
 
+/// Keeps a connection and says nothing.
+async fn hang(stream: TcpStream) {
+    pending::<()>().await;
+    drop(stream);
+}
+
 /// Reads a request's head and answers with these bytes.
 async fn answer(bytes: &'static str) -> SocketAddr {
     serve(move |mut stream| async move {
@@ -67,36 +83,53 @@ async fn answer(bytes: &'static str) -> SocketAddr {
     .await
 }
 
-/// An address of this host on which nobody listens.
-async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address")
+/// An address of this host on which nobody listens, and nobody else can while the socket is kept.
+fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+/// A directory of the test's own, gone with it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let name = format!("runner-health-{:016x}", RandomState::new().hash_one(0));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("nobody has one of that name");
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[tokio::test]
 async fn a_port_that_listens_is_good_and_one_that_does_not_is_refused() {
     let address = serve(|stream| async move { drop(stream) }).await;
     assert_eq!(see(&TcpProbe::new(), address).await, Seen::Accepted);
-    assert_eq!(see(&TcpProbe::new(), nobody().await).await, Seen::Refused);
+    let (_kept, elsewhere) = nobody();
+    assert_eq!(see(&TcpProbe::new(), elsewhere).await, Seen::Refused);
     let port = Port::new(address.port()).expect("a port");
-    let elsewhere = SocketAddr::new(address.ip(), 1);
     assert_eq!(see(&TcpProbe::new().on_port(port), elsewhere).await, Seen::Accepted);
 }
 
-#[tokio::test]
+// In paused time the moment is over when nothing is left to be done, however slow the host is.
+#[tokio::test(start_paused = true)]
 async fn where_connecting_proves_nothing_the_connection_has_to_stay() {
     let probe = TcpProbe::new().proving_nothing(true);
     let relay_to_nobody = serve(|stream| async move { drop(stream) }).await;
     assert_eq!(see(&probe, relay_to_nobody).await, Seen::ClosedAtOnce);
-    let silent = serve(|stream| async move {
-        tokio::time::sleep(10 * LIMIT).await;
-        drop(stream);
-    })
-    .await;
+    let silent = serve(hang).await;
     assert_eq!(see(&probe, silent).await, Seen::Accepted);
     let greets = serve(|mut stream| async move {
         let _ = stream.write_all(b"220 hello\r\n").await;
-        tokio::time::sleep(10 * LIMIT).await;
+        hang(stream).await;
     })
     .await;
     assert_eq!(see(&probe, greets).await, Seen::Accepted);
@@ -104,16 +137,15 @@ async fn where_connecting_proves_nothing_the_connection_has_to_stay() {
 
 #[tokio::test]
 async fn unix_sockets_are_asked_too() {
-    let path = std::env::temp_dir().join(format!("runner-health-{}.sock", std::process::id()));
+    let directory = Directory::new();
+    let path = directory.0.join("app.sock");
     let address: Address = format!("unix:{}", path.display()).parse().expect("an address");
     let probe = TcpProbe::new();
-    assert_eq!(probe.attempt(&target(address.clone())).await, Seen::Refused, "not there yet");
-    let listener = UnixListener::bind(&path).expect("a socket");
-    assert_eq!(probe.attempt(&target(address)).await, Seen::Accepted);
-    drop(listener);
-    std::fs::remove_file(path).expect("it was there");
+    assert_eq!(see(&probe, address.clone()).await, Seen::Refused, "not there yet");
+    let _listener = UnixListener::bind(&path).expect("a socket");
+    assert_eq!(see(&probe, address).await, Seen::Accepted);
     let memory = Address::Memory("a".into());
-    assert!(matches!(probe.attempt(&target(memory)).await, Seen::NotAsked(_)));
+    assert!(matches!(see(&probe, memory).await, Seen::NotAsked(_)));
 }
 
 #[tokio::test]
@@ -187,15 +219,12 @@ async fn a_text_in_the_body_is_found_wherever_its_pieces_fall() {
 #[tokio::test]
 async fn what_is_no_answer_says_what_it_is() {
     let probe = HttpProbe::get("/").expect("a path");
-    assert_eq!(see(&probe, nobody().await).await, Seen::Refused);
+    let (_kept, free) = nobody();
+    assert_eq!(see(&probe, free).await, Seen::Refused);
     let closes = serve(|stream| async move { drop(stream) }).await;
     assert_eq!(see(&probe, closes).await, Seen::ClosedAtOnce);
-    let hangs = serve(|stream| async move {
-        tokio::time::sleep(100 * LIMIT).await;
-        drop(stream);
-    })
-    .await;
-    let seen = see(&probe, hangs).await;
+    let hangs = serve(hang).await;
+    let seen = see_nothing_of(&probe, hangs).await;
     assert_eq!(seen, Seen::TimedOut { limit: LIMIT, waiting_for: Waiting::Answer });
     let nonsense = answer("220 smtp.example.org ESMTP\r\n\r\n").await;
     assert!(matches!(see(&probe, nonsense).await, Seen::Garbled(_)));
@@ -203,11 +232,11 @@ async fn what_is_no_answer_says_what_it_is() {
         let mut head = [0; 1024];
         let _ = stream.read(&mut head).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nal").await;
-        tokio::time::sleep(100 * LIMIT).await;
+        hang(stream).await;
     })
     .await;
     assert!(see(&probe, stalls).await.is_good(), "the head is the answer");
-    let seen = see(&probe.containing("all"), stalls).await;
+    let seen = see_nothing_of(&probe.containing("all"), stalls).await;
     assert_eq!(seen, Seen::TimedOut { limit: LIMIT, waiting_for: Waiting::Rest });
 }
 
@@ -242,17 +271,14 @@ async fn grpc_is_understood_as_a_real_server_speaks_it() {
 #[tokio::test]
 async fn what_speaks_no_grpc_says_so() {
     let probe = GrpcProbe::new();
-    assert_eq!(see(&probe, nobody().await).await, Seen::Refused);
+    let (_kept, free) = nobody();
+    assert_eq!(see(&probe, free).await, Seen::Refused);
     let http = answer("HTTP/1.1 200 OK\r\n\r\n").await;
     assert!(!see(&probe, http).await.is_good());
     let closes = serve(|stream| async move { drop(stream) }).await;
     assert!(!see(&probe, closes).await.is_good());
-    let hangs = serve(|stream| async move {
-        tokio::time::sleep(100 * LIMIT).await;
-        drop(stream);
-    })
-    .await;
-    let seen = see(&probe, hangs).await;
+    let hangs = serve(hang).await;
+    let seen = see_nothing_of(&probe, hangs).await;
     assert_eq!(seen, Seen::TimedOut { limit: LIMIT, waiting_for: Waiting::Answer });
     let other_service =
         tonic::transport::Server::builder().add_routes(tonic::service::Routes::default());
@@ -277,7 +303,7 @@ async fn a_specification_is_asked_as_it_says() {
     let spec = read(text.as_bytes(), Format::Toml).outcome.expect("a specification").value;
     let health = spec.revision().health();
     let plan = Plan::of_spec(health, &Surroundings::new()).expect("all are in this build");
-    let elsewhere = SocketAddr::new(address.ip(), 1);
+    let (_kept, elsewhere) = nobody();
     let ask = |question| {
         let probe = Arc::clone(plan.probe(question));
         async move { see(&probe, elsewhere).await }

@@ -6,6 +6,7 @@ use runner_core::{
     BoxFuture, Error as CoreError,
     backend::{ContainerBackend, Fence},
     error::ErrorKind,
+    id::ServiceName,
     journal::Journal,
     secret::{EnvironmentSecrets, ResolvedSecret, SecretProvider},
     source::{CommandsOnly, SourceResolver},
@@ -14,7 +15,7 @@ use runner_core::{
 };
 use runner_health::{Plan, Surroundings};
 use runner_proxy::{forward::Trust, front_door::Listener};
-use runner_scaler::Policy;
+use runner_scaler::{Policy, Reading};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     path::{Paths, Reach},
     policy::default_policy,
     random::Ids,
-    shared::{PlanFn, PolicyFn, Shared},
+    shared::{NumbersFn, PlanFn, PolicyFn, Shared},
     volatile::VolatileJournal,
 };
 
@@ -38,6 +39,7 @@ use crate::{
 /// | sources | commands alone |
 /// | probes | what the specification says |
 /// | policy | [`DefaultPolicy`](runner_scaler::DefaultPolicy), and `scaling.target_utilisation` held |
+/// | numbers | none |
 #[must_use = "nothing is made until `build` is called"]
 pub struct PlatformBuilder {
     backend: Option<Arc<dyn ContainerBackend>>,
@@ -47,16 +49,20 @@ pub struct PlatformBuilder {
     sources: Arc<dyn SourceResolver>,
     plans: Box<PlanFn>,
     policies: Box<PolicyFn>,
+    numbers: Box<NumbersFn>,
     reach: Reach,
     trust: Trust,
     base: String,
     addresses: Vec<String>,
     entrances: Vec<Entrance>,
     seed: Option<u64>,
-    starts_at: Option<Timestamp>,
+    clock: Box<ClockFn>,
     boot: Option<String>,
     processors: Option<usize>,
 }
+
+/// The clock of a platform whose journal has this as its newest time.
+type ClockFn = dyn Fn(Timestamp) -> Clock + Send + Sync;
 
 enum Keep {
     InMemory,
@@ -75,13 +81,14 @@ impl PlatformBuilder {
             sources: Arc::new(CommandsOnly),
             plans: Box::new(Plan::of_spec),
             policies: Box::new(default_policy),
+            numbers: Box::new(|_, _| Vec::new()),
             reach: Reach::default(),
             trust: Trust::nobody(),
             base: "localhost".to_owned(),
             addresses: Vec::new(),
             entrances: Vec::new(),
             seed: None,
-            starts_at: None,
+            clock: Box::new(Clock::start),
             boot: None,
             processors: None,
         }
@@ -148,6 +155,36 @@ impl PlatformBuilder {
         self
     }
 
+    /// Numbers that only this program knows, such as jobs in a queue, for policies that go by them
+    /// ([`Signal::Named`](runner_scaler::Signal::Named)).
+    ///
+    /// It is asked for a service before its policy is, with the time that it is: while there are
+    /// requests each second, and of a service at rest every few seconds as long as it has numbers
+    /// to tell. So it has to answer at once, with what it knows: each number says when it was
+    /// taken, and what becomes of an old one is the policy's
+    /// ([`TargetTracking::when_stale`](runner_scaler::TargetTracking::when_stale)).
+    ///
+    /// ```
+    /// use runner_platform::Platform;
+    /// use runner_scaler::{Reading, Signal, Steps};
+    ///
+    /// let jobs = Signal::Named("jobs".into());
+    /// let steps = Steps::new(jobs, [(1.0, 1), (20.0, 2), (100.0, 5)])?;
+    /// let builder = Platform::builder().policy(move |_| steps.clone()).numbers(|service, now| {
+    ///     let waiting = if service.as_str() == "worker" { 35.0 } else { 0.0 };
+    ///     vec![Reading { name: "jobs".into(), value: waiting, at: now }]
+    /// });
+    /// # drop(builder);
+    /// # Ok::<(), runner_scaler::InvalidPolicy>(())
+    /// ```
+    pub fn numbers(
+        mut self,
+        numbers: impl Fn(&ServiceName, Timestamp) -> Vec<Reading> + Send + Sync + 'static,
+    ) -> Self {
+        self.numbers = Box::new(numbers);
+        self
+    }
+
     /// How many instances start at once after the host has booted. Default: one for each
     /// processor.
     pub fn starts_after_boot(mut self, starts: usize) -> Self {
@@ -191,14 +228,15 @@ impl PlatformBuilder {
     /// Ids from a seed and time from a date, so that a simulation is the same each time.
     #[cfg(feature = "testing")]
     pub(crate) fn seeded(mut self, seed: u64, starts_at: Timestamp) -> Self {
-        (self.seed, self.starts_at) = (Some(seed), Some(starts_at));
+        self.seed = Some(seed);
+        self.clock = Box::new(move |newest| Clock::simulated(starts_at.max(newest)));
         self
     }
 
     /// Its clock begins at this time, as if somebody had set the host's.
     #[cfg(all(feature = "testing", feature = "journal", target_os = "linux"))]
     pub(crate) fn starts_at(mut self, at: Timestamp) -> Self {
-        self.starts_at = Some(at);
+        self.clock = Box::new(move |newest| Clock::starting_at(at.max(newest)));
         self
     }
 
@@ -236,10 +274,7 @@ impl PlatformBuilder {
         };
         let opened = journal.opened();
         let fence = Fence { platform: opened.platform, epoch: opened.epoch };
-        let clock = match self.starts_at {
-            Some(at) => Clock::starting_at(at.max(opened.newest)),
-            None => Clock::start(opened.newest),
-        };
+        let clock = (self.clock)(opened.newest);
         let secrets = Stores { usual: self.secrets, named: self.stores };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let (requests, requested) = mpsc::channel(REQUESTS);
@@ -249,7 +284,7 @@ impl PlatformBuilder {
             (journal, is_durable),
             clock,
             (Arc::new(secrets), self.sources),
-            (self.plans, self.policies),
+            (self.plans, self.policies, self.numbers),
             (ids, Paths::new(self.reach, self.trust, self.base)),
             (self.boot.or_else(boot_id), self.processors.unwrap_or(processors)),
             requests,

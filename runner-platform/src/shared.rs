@@ -18,7 +18,7 @@ use runner_core::{
     time::Timestamp,
 };
 use runner_health::{Plan, Surroundings};
-use runner_scaler::Policy;
+use runner_scaler::{Policy, Reading};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::{
@@ -36,6 +36,9 @@ pub(crate) type PlanFn =
 
 /// The policy of a service, by its settings.
 pub(crate) type PolicyFn = dyn Fn(&ServiceSettings) -> Box<dyn Policy + Send> + Send + Sync;
+
+/// Numbers of a service that only the embedding program knows, at this time.
+pub(crate) type NumbersFn = dyn Fn(&ServiceName, Timestamp) -> Vec<Reading> + Send + Sync;
 
 /// What a list found, by service.
 pub(crate) type Sighted = BTreeMap<ServiceId, BTreeMap<InstanceId, Found>>;
@@ -58,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) sources: Arc<dyn SourceResolver>,
     pub(crate) plans: Box<PlanFn>,
     pub(crate) policies: Box<PolicyFn>,
+    pub(crate) numbers: Box<NumbersFn>,
     pub(crate) ids: Ids,
     pub(crate) paths: Paths,
     /// The boot of this host, where it can be told.
@@ -125,7 +129,7 @@ impl Shared {
         (journal, is_durable): (Arc<dyn Journal>, bool),
         clock: Clock,
         (secrets, sources): (Arc<dyn SecretProvider>, Arc<dyn SourceResolver>),
-        (plans, policies): (Box<PlanFn>, Box<PolicyFn>),
+        (plans, policies, numbers): (Box<PlanFn>, Box<PolicyFn>, Box<NumbersFn>),
         (ids, paths): (Ids, Paths),
         (boot, processors): (Option<String>, usize),
         requests: mpsc::Sender<Request>,
@@ -142,6 +146,7 @@ impl Shared {
             sources,
             plans,
             policies,
+            numbers,
             ids,
             paths,
             boot,

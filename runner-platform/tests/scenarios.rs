@@ -1,22 +1,33 @@
 //! What a platform does, on the in-memory backend in paused time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use runner_core::{
     Error as CoreError,
     backend::ExitStatus,
     deployment::{CauseCode, Phase},
     error::ErrorKind,
-    id::RevisionNumber,
+    id::{RevisionNumber, ServiceName},
     secret::{ResolvedSecret, Secret, SecretProvider},
     service::Status,
-    spec::{SecretReference, ServiceBuilder, ServiceSpec},
+    spec::{Attempts, SecretReference, ServiceBuilder, ServiceSpec},
     testing::{
         backend::{Engine, Faults, Life, On, Operation as Call},
         journal::Crash,
     },
 };
+use runner_health::{
+    Cadence, Plan,
+    probe::{Seen, from_fn},
+};
 use runner_platform::{Aftermath, Description, Error, OperationFailed, Platform, testing::Memory};
+use runner_scaler::{Reading, Signal, Stale, TargetTracking};
 use tokio::task::JoinHandle;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -164,14 +175,14 @@ async fn one_that_listens_elsewhere_is_told_so_by_its_port() {
 }
 
 /// A store with what it is told, and nothing else.
-struct Store(Arc<std::sync::atomic::AtomicBool>);
+struct Store(Arc<AtomicBool>);
 
 impl SecretProvider for Store {
     fn resolve<'a>(
         &'a self,
         reference: &'a SecretReference,
     ) -> runner_core::BoxFuture<'a, Result<ResolvedSecret, CoreError>> {
-        let up = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        let up = self.0.load(Ordering::SeqCst);
         Box::pin(async move {
             match (&*reference.name, up) {
                 ("known", true) => Ok(ResolvedSecret::unversioned(Secret::new("value"))),
@@ -203,7 +214,7 @@ async fn a_missing_secret_fails_at_once_by_name_and_the_old_revision_goes_on() {
     assert_eq!(world.engine().living().len(), 1);
 
     // A store that is down stops no restart: the value is in memory.
-    up.store(false, std::sync::atomic::Ordering::SeqCst);
+    up.store(false, Ordering::SeqCst);
     let one = platform.describe("hello").await.expect("it is there").instances[0].id;
     world.engine().with(|engine, now| engine.kill(platform.id(), one, ExitStatus::Signal(9), now));
     let replaced = |seen: &Description| seen.ready() == 1 && seen.instances[0].id != one;
@@ -371,8 +382,6 @@ async fn a_shutdown_stops_or_leaves_what_runs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_poisons_one_service_alone_and_it_begins_anew() {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     #[derive(Clone)]
     struct Bomb(Arc<AtomicBool>);
 
@@ -410,4 +419,70 @@ async fn a_panic_poisons_one_service_alone_and_it_begins_anew() {
     let seen = until(&platform, "back", |seen| seen.ready() == 2).await;
     assert_eq!(seen.instances.iter().filter(|one| one.phase == Phase::Ready).count(), 2);
     assert_eq!(world.engine().living().len(), 3, "nothing was started twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_host_is_no_pause_in_paused_time() {
+    // The host stalls while an instance gives the first of two bad answers. Had the program been
+    // stopped, that answer would count for nothing.
+    let stalls = |number| {
+        if number == GOOD {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the host is slow, and time stands still"
+            )]
+            std::thread::sleep(Duration::from_millis(600));
+        }
+    };
+    const GOOD: u32 = 20;
+    let asked = AtomicU32::new(0);
+    let probe = from_fn(move |_| {
+        let number = asked.fetch_add(1, Ordering::SeqCst);
+        stalls(number);
+        let is_bad = (GOOD..GOOD + 2).contains(&number);
+        async move { if is_bad { Seen::Refused } else { Seen::Accepted } }
+    });
+    let probe = Arc::new(probe);
+    let attempts = |number| Attempts::new(number).expect("within bounds");
+    // Two bad answers take it out; those that come after are good.
+    let cadence = Cadence::every(5 * SECOND, 2 * SECOND).rise(attempts(GOOD)).fall(attempts(2));
+    let world = Memory::new(16);
+    let builder = world.builder().probes(move |_, _| Ok(Plan::new(cadence, Arc::clone(&probe))));
+    let (platform, driver) = builder.build().expect("built");
+    #[expect(clippy::disallowed_methods, reason = "the embedding program spawns the driver")]
+    tokio::spawn(driver.run());
+    // One that sleeps is asked nothing.
+    let spec = hello().with(|raw| raw.scaling.minimum_active = Some(1));
+    platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
+    let first = platform.describe("hello").await.expect("there").instances[0].id;
+    until(&platform, "replaced", |seen| seen.instances.iter().all(|one| one.id != first)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_goes_by_numbers_that_the_program_tells_and_not_by_old_ones() {
+    let jobs = Signal::Named("jobs".into());
+    // Twenty for each instance, where ten are meant to be: there can never be enough.
+    let rule = TargetTracking::new(jobs, 10.0).expect("a target").over(Duration::ZERO);
+    let rule = rule.when_stale(60 * SECOND, Stale::Assume(1.0));
+    let world = Memory::new(17);
+    let told = Arc::new(AtomicBool::new(false));
+    let (tells, start) = (Arc::clone(&told), world.now());
+    let numbers = move |service: &ServiceName, now| {
+        assert_eq!(service.as_str(), "hello");
+        let at = if tells.load(Ordering::SeqCst) { now } else { start };
+        vec![Reading { name: "jobs".into(), value: 20.0, at }]
+    };
+    let builder = world.builder().policy(move |_| rule.clone()).numbers(numbers);
+    let (platform, driver) = builder.build().expect("built");
+    #[expect(clippy::disallowed_methods, reason = "the embedding program spawns the driver")]
+    tokio::spawn(driver.run());
+    let spec = hello().with(|raw| raw.scaling.scale_in_delay = Some("1s".into()));
+    platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
+    pass(600 * SECOND).await;
+    assert_eq!(platform.describe("hello").await.expect("there").desired, 1);
+    // No request comes, and the number is seen all the same.
+    told.store(true, Ordering::SeqCst);
+    until(&platform, "four", |seen| seen.ready() == 4).await;
+    told.store(false, Ordering::SeqCst);
+    until(&platform, "one", |seen| seen.instances.len() == 1).await;
 }

@@ -19,8 +19,8 @@
 //!   text is made when somebody displays it.
 //! - A [`Policy`] says what the load asks for; [`Limits`] around it say what is done about that;
 //!   an [`Engine`] is both with what was learned about starts.
-//! - [`simulator`] replays recorded traffic
-//!   ledger that serve requests, and says what that would have cost; [`tune`] looks for the
+//! - [`simulator`] replays recorded traffic through the very policies that decide and the very
+//!   ledger that serves requests, and says what that would have cost; [`tune`] looks for the
 //!   parameters that cost least.
 //! - [`advisor`] finds what cap, processor and memory fit, and moves a cap by itself.
 //!

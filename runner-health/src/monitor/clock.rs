@@ -28,7 +28,15 @@ impl Clock {
         Self::with_wall(SystemTime::now)
     }
 
-    /// With a wall of the test's own.
+    /// With tokio's time as the wall too, which then never differs from it. Where that time is
+    /// paused the host's runs on, and every moment of work would look like a pause.
+    #[expect(clippy::disallowed_methods, reason = "this is the shell's clock")]
+    pub(super) fn simulated() -> Self {
+        let (start, base) = (Instant::now(), SystemTime::now());
+        Self::with_wall(move || base + start.elapsed())
+    }
+
+    /// With another wall.
     pub(super) fn with_wall(wall: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self { start: Instant::now(), base: wall().into(), wall: Box::new(wall) }
     }

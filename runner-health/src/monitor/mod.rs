@@ -77,6 +77,10 @@ pub struct MonitorSettings {
     /// that a process has unless it asked for more. An attempt that finds no room waits for it,
     /// and being late counts against nobody.
     pub at_once: usize,
+    /// Whether tokio's time is all the time there is, as in tests and simulations that pause it.
+    /// Otherwise the host's clock is looked at too: it alone shows that the host slept. Beside a
+    /// paused clock it would show pauses that are none. Default: no.
+    pub simulated_time: bool,
 }
 
 /// Asks; see the [module page](self).
@@ -142,7 +146,7 @@ enum Woken {
 
 impl Default for MonitorSettings {
     fn default() -> Self {
-        Self { passive: PassiveSettings::default(), seed: 0, at_once: 512 }
+        Self { passive: PassiveSettings::default(), seed: 0, at_once: 512, simulated_time: false }
     }
 }
 
@@ -161,6 +165,13 @@ impl MonitorSettings {
         self
     }
 
+    /// Whether tokio's time is all the time there is.
+    #[must_use]
+    pub const fn simulated_time(mut self, simulated: bool) -> Self {
+        self.simulated_time = simulated;
+        self
+    }
+
     /// When requests that go badly eject an instance.
     #[must_use]
     pub const fn passive(mut self, passive: PassiveSettings) -> Self {
@@ -172,7 +183,8 @@ impl MonitorSettings {
 impl Monitor {
     /// A monitor that watches nothing yet, and the handle to say what. The clock starts now.
     pub fn new(settings: MonitorSettings) -> (MonitorHandle, Self) {
-        Self::with_clock(settings, Clock::start())
+        let clock = if settings.simulated_time { Clock::simulated() } else { Clock::start() };
+        Self::with_clock(settings, clock)
     }
 
     fn with_clock(settings: MonitorSettings, clock: Clock) -> (MonitorHandle, Self) {

@@ -43,7 +43,7 @@ struct Told {
 
 impl Running {
     fn start(settings: MonitorSettings) -> Self {
-        Self::with(Monitor::new(settings))
+        Self::with(Monitor::new(settings.simulated_time(true)))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the test is the embedding program")]
@@ -90,7 +90,7 @@ fn good() -> impl crate::probe::Probe {
 
 #[tokio::test(start_paused = true)]
 async fn changes_are_told_with_their_cause_and_time_and_nothing_is_asked_before_it_runs() {
-    let (handle, monitor) = Monitor::new(MonitorSettings::default());
+    let (handle, monitor) = Monitor::new(MonitorSettings::default().simulated_time(true));
     handle.add(id(1), address(), Plan::new(cadence(5), good()).into());
     pass(SECOND).await;
     assert_eq!(handle.counters().started, 0);
@@ -271,6 +271,20 @@ async fn a_clock_that_is_set_and_a_night_of_sleep_eject_nobody() {
     assert_eq!(running.handle.counters().disturbed, 2);
     let lateness = running.handle.lateness();
     assert!(lateness.quantile(1.0) <= 2 * MS, "no deadline moved: {lateness:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_simulated_time_a_slow_host_is_no_pause() {
+    let running = Running::start(MonitorSettings::default());
+    let probe = from_fn(|_| async {
+        #[expect(clippy::disallowed_methods, reason = "the host is slow, and time stands still")]
+        std::thread::sleep(SLACK + 100 * MS);
+        Seen::Refused
+    });
+    running.handle.add(id(1), address(), Plan::new(cadence(1), probe).into());
+    pass(MS).await;
+    let counters = running.handle.counters();
+    assert_eq!((counters.losses, counters.disturbed), (0, 0), "{counters:?}");
 }
 
 #[tokio::test(start_paused = true)]

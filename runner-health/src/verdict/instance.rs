@@ -305,7 +305,8 @@ impl InstanceHealth {
         let (at, cause) = match question {
             Question::Liveness => {
                 let turn = asked.tally.handle_answer(seen.is_good(), cadence.rise, cadence.fall);
-                (begun + self.steady(cadence.interval), asked.cause(question, turn, seen))
+                let interval = cadence.while_in(seen.is_good());
+                (begun + self.steady(interval), asked.cause(question, turn, seen))
             }
             _ => {
                 let cause = serving.readiness_answered(cadence, seen, now);
@@ -323,10 +324,10 @@ impl InstanceHealth {
     }
 
     fn next_readiness(&self, serving: &Serving, begun: Timestamp, now: Timestamp) -> Timestamp {
-        let interval = self.settings.readiness.interval;
-        let tally = serving.readiness.tally;
+        let cadence = self.settings.readiness;
+        let (interval, tally) = (cadence.interval, serving.readiness.tally);
         if tally.is_in() {
-            return begun + self.steady(interval);
+            return begun + self.steady(cadence.while_in(tally.bad_run() == 0));
         }
         let elapsed = now.since(serving.went_out);
         match now < serving.held_until {

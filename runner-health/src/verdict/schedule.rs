@@ -5,6 +5,7 @@
 //! | starts | a thirtieth of the time it has taken so far, at least 2 ms, at most the interval |
 //! | starts, and the last answer was good | the same, at most 100 ms |
 //! | is in | the interval, a tenth more or less |
+//! | is in, and the last answer was bad | the interval for that, where there is one; the same |
 //! | is out | a thirtieth of the time that it is out, at least 100 ms, at most the interval |
 //! | is out, and the last answer was good | the same, at most 100 ms |
 //!

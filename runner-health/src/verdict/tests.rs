@@ -221,6 +221,46 @@ fn at_app_runners_defaults_a_fault_is_noticed_after_25_seconds_and_not_before() 
 }
 
 #[test]
+fn while_answers_are_bad_it_is_asked_faster_where_that_was_asked_for() {
+    let (usual, fast) = (cadence(1, 3), cadence(1, 3).failing(500 * MS));
+    for (cadence, expected) in [
+        (usual, 5 * SECOND),
+        (fast, 500 * MS),
+        (usual.failing(60 * SECOND), 5 * SECOND),
+        (usual.failing(Duration::ZERO), Cadence::LEAST_INTERVAL),
+    ] {
+        for question in [Question::Readiness, Question::Liveness] {
+            let about = |span| expected * 9 / 10 <= span && span <= expected * 11 / 10;
+            let settings = HealthSettings::new(cadence).liveness(cadence);
+            let mut one = One::ready(settings);
+            one.answer(question, false);
+            assert!(
+                about(one.wait(question)),
+                "{cadence:?}, {question:?}: {:?}",
+                one.wait(question)
+            );
+            one.answer(question, false);
+            assert!(
+                about(one.wait(question)),
+                "{cadence:?}, {question:?}: {:?}",
+                one.wait(question)
+            );
+            one.answer(question, true);
+            let wait = one.wait(question);
+            assert!((4500 * MS..=5500 * MS).contains(&wait), "and then as before: {wait:?}");
+            let began = one.now;
+            for _ in 0..3 {
+                assert_eq!(one.verdict(), Verdict::Ready, "as many bad ones as ever");
+                one.answer(question, false);
+            }
+            assert_ne!(one.verdict(), Verdict::Ready);
+            let most = 6 * SECOND + 2 * expected * 11 / 10;
+            assert!(one.now.since(began) <= most, "{cadence:?}: {:?}", one.now.since(began));
+        }
+    }
+}
+
+#[test]
 fn one_that_fails_again_soon_after_it_came_back_waits_longer_each_time() {
     let mut one = One::ready(HealthSettings::new(cadence(1, 1)));
     let mut outages = Vec::new();

@@ -24,6 +24,7 @@ pub(super) struct Look {
     /// The last decision, for people.
     pub(super) decision: Option<Decision>,
     before: Option<(Timestamp, QueueCounters)>,
+    present: Present,
     /// When instances were asked for, until they have passed.
     asked: BTreeMap<InstanceId, Timestamp>,
     /// When instances passed.
@@ -38,6 +39,37 @@ pub(super) struct Look {
     next: Timestamp,
 }
 
+/// How many requests were present since the last decision, on average over moments: one moment alone
+/// would be taken for the load of a second, and chance for bursts.
+#[derive(Default)]
+struct Present {
+    sum: u64,
+    moments: u32,
+    /// Where in its stretch the next moment lies, in parts of 2^32.
+    place: u32,
+}
+
+impl Present {
+    fn note(&mut self, counters: &QueueCounters) {
+        self.sum += counters.in_flight + u64::from(counters.waiting);
+        self.moments += 1;
+    }
+
+    fn take_mean(&mut self) -> Option<f64> {
+        let (sum, moments) = (std::mem::take(&mut self.sum), std::mem::take(&mut self.moments));
+        (moments > 0).then(|| sum as f64 / f64::from(moments))
+    }
+
+    /// How long until the next moment: one in each [`TICK`], by the golden ratio nowhere twice.
+    /// What comes every so often would otherwise be met at the same point of its course each time.
+    fn next(&mut self) -> Duration {
+        let before = self.place;
+        self.place = before.wrapping_add(GOLDEN);
+        let moved = f64::from(self.place) - f64::from(before);
+        TICK.mul_f64(1.0 + moved / 2_f64.powi(32))
+    }
+}
+
 impl Look {
     pub(super) fn new(shared: &Shared, settings: &ServiceSettings, now: Timestamp) -> Self {
         let mut look = Self {
@@ -45,6 +77,7 @@ impl Look {
             scaling: Some(settings.scaling().clone()),
             decision: None,
             before: None,
+            present: Present::default(),
             asked: BTreeMap::new(),
             ready_since: BTreeMap::new(),
             started: Vec::new(),
@@ -148,6 +181,7 @@ impl Actor {
     /// One look at the load, when it is due.
     pub(super) fn look(&mut self) {
         let now = self.shared.clock.now();
+        self.look.present.note(&self.way.pool.counters());
         if self.look.tick <= now {
             self.way.pool.tick();
         }
@@ -163,7 +197,8 @@ impl Actor {
         if busy {
             self.way.book.nudge.go_on();
             self.look.results.note_flight(counters.in_flight);
-            self.look.wake(now);
+            self.look.stir(now);
+            self.look.tick = now + self.look.present.next();
         }
     }
 
@@ -190,6 +225,7 @@ impl Actor {
         let forgotten = self.look.busy.is_none_or(|busy| now.since(busy) >= QUIET);
         let latest = match () {
             () if !(quiet && settled && forgotten) => now + LOOK,
+            () if !seen.load.named.is_empty() => now + NAMED_LOOK,
             () if !self.machine.settings().scaling().schedules.is_empty() => now + IDLE_LOOK,
             // It holds for as long as it says, and for ever where it does not.
             () => Timestamp::MAX,
@@ -252,6 +288,8 @@ impl Actor {
         let settings = self.machine.settings();
         let mut seen = Observation::default();
         seen.load = load(counters, self.look.before.as_ref(), now);
+        seen.load.concurrency = self.look.present.take_mean();
+        seen.load.named = (self.shared.numbers)(&self.name, now);
         seen.cap = self.look.results.cap(settings.scaling());
         // Of two sides the one that is to serve counts: both would count the load twice.
         let side = self.machine.live().or_else(|| self.machine.green());
@@ -315,10 +353,15 @@ fn load(
 
 /// How often the queue looks at its pace and its ramps while it has requests.
 const TICK: Duration = Duration::from_millis(100);
+/// The golden ratio in parts of 2^32.
+const GOLDEN: u32 = 0x9e37_79b9;
 /// How often the policy is asked. A request that begins to wait asks it at once.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long nothing came before a service is at rest: longer than the minute over which policies
 /// average.
 const QUIET: Duration = Duration::from_secs(75);
+/// How often a service at rest is looked at of which the embedding program has numbers to tell: no
+/// request says when they change.
+const NAMED_LOOK: Duration = Duration::from_secs(5);
 /// How often a service at rest is looked at whose bounds depend on the time of day.
 const IDLE_LOOK: Duration = Duration::from_secs(30);

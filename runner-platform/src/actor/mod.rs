@@ -157,7 +157,9 @@ impl Actor {
         let Place { shared, name, way, inbox } = place;
         // Two services must not ask their instances in step.
         let seed = (shared.ids.next() >> 64) as u64;
-        let (monitor, asking) = Monitor::new(MonitorSettings::default().seed(seed));
+        let settings = MonitorSettings::default().seed(seed);
+        let settings = settings.simulated_time(shared.clock.is_simulated());
+        let (monitor, asking) = Monitor::new(settings);
         let now = shared.clock.now();
         let look = Look::new(&shared, machine.settings(), now);
         Box::new(Self {

@@ -18,8 +18,8 @@ use crate::{
 pub struct AppRunner;
 
 impl AppRunner {
-    /// The rule with the service's limits: between 1 and 25 unless said otherwise, an idle
-    /// instance loses its processor at once, and leaves after "a couple of minutes".
+    /// The rule with the service's limits: an instance that is not needed loses its processor
+    /// after a minute, and leaves after two, its "couple of minutes".
     pub fn as_served(minimum: u32, maximum: u32) -> Bounded<Self> {
         Self.within(Limits::between(minimum, maximum))
             .scale_in_delay(Duration::from_secs(120))

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Prices;
+use super::scenario::DAY;
+use crate::{InvalidPolicy, Prices};
 
 /// What is paid for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,26 @@ impl PriceTable {
             + requests / 1e6 * self.million_requests
             + requests * self.transfer.0 * self.transfer.1
             + self.build.0 * self.build.1
+    }
+
+    /// Whether it can be reckoned with.
+    pub(super) fn check(&self) -> Result<(), InvalidPolicy> {
+        let Self { cpus, gigabytes, cpu_hour, gigabyte_hour, million_requests, .. } = *self;
+        for (what, value) in [
+            ("the number of processors", cpus),
+            ("the gigabytes of an instance", gigabytes),
+            ("the price of a processor", cpu_hour),
+            ("the price of a gigabyte", gigabyte_hour),
+            ("the price of requests", million_requests),
+            ("the gigabytes that a request sends", self.transfer.0),
+            ("the price of transfer", self.transfer.1),
+            ("the minutes of building", self.build.0),
+            ("the price of building", self.build.1),
+        ] {
+            InvalidPolicy::check(what, value, 0.0..=1e9, "0 to a billion")?;
+        }
+        let secs = self.minimum.as_secs_f64();
+        InvalidPolicy::check("the shortest bill in seconds", secs, 0.0..=DAY, "up to a day")
     }
 
     /// What decisions depend on.

@@ -197,9 +197,9 @@ impl Fleet {
         }
         let lacking = self.wanted.total.min(self.maximum).saturating_sub(self.present());
         for _ in 0..lacking {
-            let takes = self.starts.draw(mixed(self.seed, self.started)) * factor;
+            let takes = self.starts.draw(mixed(self.seed, self.started)).saturating_mul(factor);
             self.used.cold_starts += 1;
-            self.add(State::Starting { ready_at: now + takes }, now);
+            self.add(State::Starting { ready_at: now.saturating_add(takes) }, now);
             changed = true;
         }
         changed

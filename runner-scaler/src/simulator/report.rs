@@ -115,13 +115,19 @@ impl fmt::Display for Scenario {
         )?;
         write!(
             f,
-            "{} vCPU at ${}/h while active (at least {} each time), {} GB at ${}/GB-h; objective: \
-             {} % wait less than {}",
+            "{} vCPU at ${}/h while active (at least {} each time), {} GB at ${}/GB-h, requests at \
+             ${} a million, {} GB sent by each at ${}, {} minutes of building at ${}; objective: {} % \
+             wait less than {}",
             prices.cpus,
             prices.cpu_hour,
             Span(prices.minimum),
             prices.gigabytes,
             prices.gigabyte_hour,
+            prices.million_requests,
+            prices.transfer.0,
+            prices.transfer.1,
+            prices.build.0,
+            prices.build.1,
             self.objective.part * 100.0,
             Span(self.objective.wait),
         )?;

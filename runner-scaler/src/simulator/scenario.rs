@@ -114,7 +114,13 @@ impl Scenario {
         let secs = self.service.as_secs_f64();
         Invalid::check("the service time in seconds", secs, 1e-6..=3_600.0, "1 us to an hour")?;
         let secs = self.start.as_secs_f64();
-        Invalid::check("the start-up time in seconds", secs, 0.0..=86_400.0, "up to a day")?;
+        Invalid::check("the start-up time in seconds", secs, 0.0..=DAY, "up to a day")?;
+        let secs = self.wake.as_secs_f64();
+        Invalid::check("the time to wake in seconds", secs, 0.0..=DAY, "up to a day")?;
+        let secs = self.max_wait.as_secs_f64();
+        Invalid::check("the longest wait in seconds", secs, 0.0..=DAY, "up to a day")?;
+        let secs = self.objective.wait.as_secs_f64();
+        Invalid::check("the wait of the objective in seconds", secs, 0.0..=DAY, "up to a day")?;
         let secs = self.tick.as_secs_f64();
         Invalid::check("the tick in seconds", secs, 0.01..=3_600.0, "10 ms to an hour")?;
         let right = "0 to 10";
@@ -123,6 +129,7 @@ impl Scenario {
         Invalid::check("the cap", f64::from(self.cap), 1.0..=100_000.0, "1 to 100,000")?;
         let most = f64::from(self.maximum);
         Invalid::check("the maximum", most, 1.0..=10_000.0, "1 to 10,000")?;
+        self.prices.check()?;
         self.limits().check()
     }
 
@@ -149,4 +156,6 @@ impl Scenario {
     }
 }
 
+/// Times are counted in nanoseconds, of which a day leaves room for sums.
+pub(super) const DAY: f64 = 86_400.0;
 pub(super) const SECOND: u64 = 1_000_000_000;

@@ -13,6 +13,12 @@ fn ours(scenario: &Scenario) -> Bounded<DefaultPolicy> {
     DefaultPolicy::default().within(scenario.limits()).skipping_useless_starts()
 }
 
+fn priced(change: impl FnOnce(&mut PriceTable)) -> Scenario {
+    let mut scenario = Scenario::default();
+    change(&mut scenario.prices);
+    scenario
+}
+
 /// A quiet service that is found by ten times as many for three minutes, again and again.
 fn crowds() -> Trace {
     trace((0..3_600).map(|second| if second % 700 > 519 { 120 } else { 12 }))
@@ -111,6 +117,8 @@ fn a_picture_shows_every_run() {
 #[test]
 fn a_scenario_that_cannot_be_is_refused() {
     let trace = trace([1]);
+    // More nanoseconds than are counted.
+    let ages = Duration::from_millis(1_000_000_000_000_000_000);
     for scenario in [
         Scenario { cap: 0, ..Scenario::default() },
         Scenario { minimum: 9, maximum: 3, ..Scenario::default() },
@@ -118,9 +126,26 @@ fn a_scenario_that_cannot_be_is_refused() {
         Scenario { service: Duration::ZERO, ..Scenario::default() },
         Scenario { service_cv: f64::NAN, ..Scenario::default() },
         Scenario { tick: Duration::ZERO, ..Scenario::default() },
+        Scenario { max_wait: ages, ..Scenario::default() },
+        Scenario { wake: ages, ..Scenario::default() },
+        Scenario { objective: crate::wait_below(ages, 0.99), ..Scenario::default() },
+        priced(|prices| prices.minimum = ages),
+        priced(|prices| prices.cpu_hour = f64::NAN),
+        priced(|prices| prices.gigabytes = -1.0),
+        priced(|prices| prices.transfer = (1.0, f64::INFINITY)),
     ] {
         assert!(Simulation::new(&trace, &scenario).is_err(), "{scenario:?}");
     }
+}
+
+#[test]
+fn what_is_within_its_bounds_is_counted_without_overflow() {
+    let day = Duration::from_secs(86_400);
+    let scenario = Scenario { max_wait: day, wake: day, ..priced(|prices| prices.minimum = day) };
+    let trace = trace((0..200).map(|second| second % 3));
+    let simulation = Simulation::new(&trace, &scenario).expect("sound");
+    let report = simulation.run("default", ours(&scenario)).expect("sound");
+    assert!(report.lower_bound_usd <= report.cost_usd, "{report:?}");
 }
 
 proptest! {

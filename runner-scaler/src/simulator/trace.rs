@@ -207,13 +207,12 @@ impl Reader {
 }
 
 fn number(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| format!("`{}` is no number", shortened(text)))?;
-    if !number.is_finite() || number.abs() > 1e15 {
-        return Err(format!("{} is too large", shortened(text)));
-    }
-    match number < 0.0 {
-        true => Err(format!("{} is negative", shortened(text))),
-        false => Ok(number),
+    match text.parse::<f64>() {
+        Ok(number) if number < 0.0 => Err(format!("{} is negative", shortened(text))),
+        Ok(number) if number > 1e15 => Err(format!("{} is too large", shortened(text))),
+        // What is written `nan` is read as a number, and is none.
+        Ok(number) if !number.is_nan() => Ok(number),
+        _ => Err(format!("`{}` is no number", shortened(text))),
     }
 }
 
@@ -270,7 +269,9 @@ mod tests {
             ("0,0\n1,0\n", "there are no requests in it"),
             ("0,1\n1,-3\n", "line 2: -3 is negative"),
             ("0,1\n-1,3\n", "line 2: -1 is negative"),
-            ("0,1\n1,nan\n", "line 2: nan is too large"),
+            ("0,1\n1,nan\n", "line 2: `nan` is no number"),
+            ("0,1\n1,inf\n", "line 2: inf is too large"),
+            ("0,1\n1,-inf\n", "line 2: -inf is negative"),
             ("0,1\n1,1e300\n", "line 2: 1e300 is too large"),
             ("0,99999999999\n", "line 1: 99999999999 requests in a second"),
             ("0,1\n1,2.5\n", "line 2: 2.5 is no whole number of requests"),
