@@ -119,8 +119,7 @@ async fn a_port_that_listens_is_good_and_one_that_does_not_is_refused() {
     assert_eq!(see(&TcpProbe::new().on_port(port), elsewhere).await, Seen::Accepted);
 }
 
-// In paused time the moment is over when nothing is left to be done, however slow the host is.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn where_connecting_proves_nothing_the_connection_has_to_stay() {
     let probe = TcpProbe::new().proving_nothing(true);
     let relay_to_nobody = serve(|stream| async move { drop(stream) }).await;
