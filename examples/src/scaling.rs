@@ -8,7 +8,7 @@ use std::{
 
 use runner_scaler::{
     AppRunner, Bounded, CloudRun, DefaultPolicy, Knative, Policy, PolicyExt as _,
-    simulator::{Disturbance, Scenario, Spread, Trace},
+    simulator::{Disturbance, PriceTable, Scenario, Spread, Trace},
     wait_below,
 };
 
@@ -27,6 +27,14 @@ pub const SCENARIO_HELP: &str = "\
   --seed N              what all chance comes from (1)
   --disturbance WHAT    none, slow-service, slow-starts, flash-crowd (none)
   --objective TEXT      what is to hold (p99.9<200ms)
+  --vcpu X              processors of an instance (1)
+  --memory-gb X         its gigabytes (2)
+  --vcpu-hour USD       what a processor costs an hour while it is active (0.064)
+  --gb-hour USD         what a gigabyte costs an hour, active or frozen (0.007)
+  --minimum-bill-ms MS  for how long a processor is billed at least (60000)
+  --requests USD        what a million requests cost (0)
+  --transfer GB,USD     what each request sends, and what a gigabyte of that costs (0,0)
+  --build MINUTES,USD   how long was built, and what a minute of that costs (0,0)
 ";
 
 /// Arguments, one flag at a time.
@@ -62,6 +70,31 @@ impl Arguments {
         let value = self.value(flag)?;
         value.parse().map_err(|_| format!("{flag}: `{value}` is no number that fits"))
     }
+
+    /// The time in milliseconds that follows a flag.
+    ///
+    /// # Errors
+    ///
+    /// When nothing does, or no time.
+    pub fn millis(&mut self, flag: &str) -> Result<Duration, String> {
+        let millis: f64 = self.number(flag)?;
+        let span = Duration::try_from_secs_f64(millis / 1e3);
+        span.map_err(|_| format!("{flag}: {millis} ms is no time"))
+    }
+
+    /// The two numbers that follow a flag, with a comma between.
+    ///
+    /// # Errors
+    ///
+    /// When nothing does, or something else.
+    pub fn pair(&mut self, flag: &str) -> Result<(f64, f64), String> {
+        let value = self.value(flag)?;
+        let read = || {
+            let (one, other) = value.split_once(',')?;
+            Some((one.trim().parse().ok()?, other.trim().parse().ok()?))
+        };
+        read().ok_or_else(|| format!("{flag}: `{value}` is not two numbers such as 0.5,0.09"))
+    }
 }
 
 /// Reads one flag of a scenario; whether it was one.
@@ -74,21 +107,16 @@ pub fn scenario_flag(
     flag: &str,
     arguments: &mut Arguments,
 ) -> Result<bool, String> {
-    let millis = |arguments: &mut Arguments| -> Result<Duration, String> {
-        let millis: f64 = arguments.number(flag)?;
-        let span = Duration::try_from_secs_f64(millis / 1e3);
-        span.map_err(|_| format!("{flag}: {millis} ms is no time"))
-    };
     match flag {
-        "--service-ms" => scenario.service = millis(arguments)?,
+        "--service-ms" => scenario.service = arguments.millis(flag)?,
         "--service-cv" => scenario.service_cv = arguments.number(flag)?,
-        "--start-ms" => scenario.start = millis(arguments)?,
-        "--wake-ms" => scenario.wake = millis(arguments)?,
+        "--start-ms" => scenario.start = arguments.millis(flag)?,
+        "--wake-ms" => scenario.wake = arguments.millis(flag)?,
         "--cap" => scenario.cap = arguments.number(flag)?,
         "--minimum" => scenario.minimum = arguments.number(flag)?,
         "--minimum-active" => scenario.minimum_active = arguments.number(flag)?,
         "--maximum" => scenario.maximum = arguments.number(flag)?,
-        "--max-wait-ms" => scenario.max_wait = millis(arguments)?,
+        "--max-wait-ms" => scenario.max_wait = arguments.millis(flag)?,
         "--seed" => scenario.seed = arguments.number(flag)?,
         "--spread" => {
             let value = arguments.value(flag)?;
@@ -112,6 +140,25 @@ pub fn scenario_flag(
             let value = arguments.value(flag)?;
             scenario.objective = objective(&value)?;
         }
+        other => return price_flag(&mut scenario.prices, other, arguments),
+    }
+    Ok(true)
+}
+
+fn price_flag(
+    prices: &mut PriceTable,
+    flag: &str,
+    arguments: &mut Arguments,
+) -> Result<bool, String> {
+    match flag {
+        "--vcpu" => prices.cpus = arguments.number(flag)?,
+        "--memory-gb" => prices.gigabytes = arguments.number(flag)?,
+        "--vcpu-hour" => prices.cpu_hour = arguments.number(flag)?,
+        "--gb-hour" => prices.gigabyte_hour = arguments.number(flag)?,
+        "--minimum-bill-ms" => prices.minimum = arguments.millis(flag)?,
+        "--requests" => prices.million_requests = arguments.number(flag)?,
+        "--transfer" => prices.transfer = arguments.pair(flag)?,
+        "--build" => prices.build = arguments.pair(flag)?,
         _ => return Ok(false),
     }
     Ok(true)

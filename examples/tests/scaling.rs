@@ -98,6 +98,8 @@ fn what_cannot_be_read_is_refused_with_the_line_and_what_would_be_right() {
         (&["--frobnicate"], "unknown flag --frobnicate"),
         (&["--objective", "fast"], "`fast` is no objective"),
         (&["--spread", "odd"], "none of random, even, front"),
+        (&["--transfer", "3"], "--transfer: `3` is not two numbers"),
+        (&["--minimum-bill-ms", "-1"], "--minimum-bill-ms: -1 ms is no time"),
     ] {
         let (stdout, stderr, code) = run(BACKTEST, arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
@@ -109,6 +111,49 @@ fn what_cannot_be_read_is_refused_with_the_line_and_what_would_be_right() {
     assert!(refused.contains("there is no policy `magic`"), "{refused}");
     let refused = run(BACKTEST, &["--trace", good, "--minimum", "9", "--maximum", "2"]).1;
     assert!(refused.contains("the minimum of 9 is above the maximum of 2"), "{refused}");
+    for (flag, value, message) in [
+        ("--max-wait-ms", "1000000000000000000", "the longest wait in seconds is"),
+        ("--wake-ms", "1000000000000000000", "the time to wake in seconds is"),
+        ("--gb-hour", "nan", "the price of a gigabyte is NaN; write 0 to a billion"),
+    ] {
+        let (stdout, stderr, code) = run(BACKTEST, &["--trace", good, flag, value]);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{flag} {value}");
+        assert!(stderr.contains(message), "{flag} {value}: {stderr}");
+    }
+}
+
+#[test]
+fn what_is_paid_for_is_said_and_counted() {
+    let trace = rising("priced.csv");
+    let trace = trace.to_str().expect("text");
+    let call = ["--trace", trace, "--policy", "default", "--no-clairvoyant"];
+    let cost = |flags: &[&str]| {
+        let (stdout, stderr, code) = run(BACKTEST, &[&call[..], &["--json"], flags].concat());
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+        let line: serde_json::Value = serde_json::from_str(&stdout).expect("one line");
+        line["cost_usd"].as_f64().expect("a number")
+    };
+    // Instances for next to nothing: the policy weighs processors against memory, and wants prices.
+    let free = ["--vcpu-hour", "1e-9", "--gb-hour", "1e-9"];
+    assert!(cost(&free) < 1e-6);
+    for (flags, expected) in [
+        (["--requests", "5"], 20_700.0 * 5e-6),
+        (["--transfer", "0.001,0.09"], 20.7 * 0.09),
+        (["--build", "10,0.005"], 0.05),
+    ] {
+        let cost = cost(&[&free[..], &flags].concat());
+        assert!((cost - expected).abs() < 1e-6, "{flags:?}: {cost}");
+    }
+    // As many instances as without, each twice as large, at prices that make up for it.
+    let usual = cost(&["--vcpu-hour", "0.06", "--gb-hour", "0.008"]);
+    let large = ["--vcpu", "2", "--memory-gb", "4", "--vcpu-hour", "0.03", "--gb-hour", "0.004"];
+    assert!((cost(&large) - usual).abs() < 1e-9, "{usual}");
+    let short = cost(&["--minimum-bill-ms", "1000"]);
+    assert!(short <= cost(&[]), "{short}");
+    let (stdout, _, _) = run(BACKTEST, &[&call[..], &large, &["--requests", "5"]].concat());
+    for word in ["2 vCPU at $0.03/h", "4 GB at $0.004/GB-h", "requests at $5 a million"] {
+        assert!(stdout.contains(word), "{word}: {stdout}");
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Little load, some, a crowd beyond all that there can be, some again, and quiet.
 fn counts() -> Vec<u32> {
-    let steps = [(40, 20), (60, 90), (8, 300), (60, 60), (60, 10)];
+    let steps = [(40, 20), (60, 90), (8, 300), (60, 60), (60, 10), (20, 200), (40, 10)];
     steps.iter().flat_map(|(seconds, rate)| std::iter::repeat_n(*rate, *seconds)).collect()
 }
 

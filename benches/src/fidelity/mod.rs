@@ -10,6 +10,10 @@
 //!
 //! Requests enter the platform's data path as a tower service: clients' sockets are no part of the
 //! simulator's world.
+//!
+//! A run counts only where the machine was free to send on time: what other programs do to it is no
+//! part of that world either. The rules alone, without a machine in the way, are compared in paused
+//! time by the test `fidelity` of `runner-platform`.
 
 mod real;
 mod trace;
@@ -23,7 +27,7 @@ use runner_scaler::{
     simulator::{Scenario, Simulation, Spread},
 };
 
-pub use real::{Real, real};
+pub use real::{Lateness, Real, real};
 pub use trace::trace;
 
 /// What came of a trace, on either side.

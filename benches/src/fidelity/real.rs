@@ -37,8 +37,34 @@ pub struct Real {
     pub service: Duration,
     /// How long starts took, on average.
     pub start: Duration,
-    /// How late requests were sent at worst, which no simulation knows of.
-    pub latest: Duration,
+    /// How late requests were sent, which no simulation knows of.
+    pub lateness: Lateness,
+}
+
+/// How late requests were sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "what most and what all of them say is enough")]
+pub struct Lateness {
+    /// What 99 % of them did not exceed.
+    pub p99: Duration,
+    /// The latest of all.
+    pub most: Duration,
+}
+
+impl Lateness {
+    fn of(mut all: Vec<Duration>) -> Self {
+        all.sort();
+        let p99 = all.get(all.len() * 99 / 100).copied().unwrap_or_default();
+        Self { p99, most: all.last().copied().unwrap_or_default() }
+    }
+}
+
+impl Real {
+    /// Whether the machine had other work: then another trace was run than the one that was
+    /// simulated, by another machine.
+    pub fn was_disturbed(&self) -> bool {
+        self.lateness.p99 > LATE || self.lateness.most > FAR_TOO_LATE
+    }
 }
 
 /// Runs the trace.
@@ -90,7 +116,7 @@ enum Seen {
 /// What became of all of them.
 struct Sent {
     all: Vec<Seen>,
-    latest: Duration,
+    lateness: Lateness,
     ended: Instant,
 }
 
@@ -112,19 +138,19 @@ async fn alone(path: &ServicePath) -> Result<Duration, String> {
 async fn send(path: &ServicePath, counts: &[u32]) -> Sent {
     let began = Instant::now();
     let mut asked = JoinSet::new();
-    let mut latest = Duration::ZERO;
+    let mut late = Vec::new();
     for (second, count) in (0_u32..).zip(counts) {
         for number in 0..*count {
             let apart = Duration::from_secs(1) * number / *count;
             let at = began + Duration::from_secs(second.into()) + apart;
             sleep_until(at).await;
-            latest = latest.max(at.elapsed());
+            late.push(at.elapsed());
             asked.spawn(ask(path.clone()));
         }
     }
     sleep_until(began + Duration::from_secs(counts.len() as u64)).await;
     let ended = Instant::now();
-    Sent { all: asked.join_all().await, latest, ended }
+    Sent { all: asked.join_all().await, lateness: Lateness::of(late), ended }
 }
 
 async fn ask(path: ServicePath) -> Seen {
@@ -208,9 +234,13 @@ fn measure(
     };
     let count = u32::try_from(starts.len()).unwrap_or(1).max(1);
     let start = starts.iter().sum::<Duration>() / count;
-    Real { measures, lost, service, start, latest: sent.latest }
+    Real { measures, lost, service, start, lateness: sent.lateness }
 }
 
+/// Most requests are sent within this where the machine is free, a timer's millisecond included.
+const LATE: Duration = Duration::from_millis(5);
+/// Two requests' time: what a start on the same processors may cost.
+const FAR_TOO_LATE: Duration = Duration::from_millis(100);
 const NAME: &str = "app";
 /// How often instances are looked at.
 const LOOK: Duration = Duration::from_millis(25);

@@ -39,8 +39,8 @@ pub(super) struct Look {
     next: Timestamp,
 }
 
-/// How many requests were present since the last decision, on average over moments: one moment alone
-/// would be taken for the load of a second, and chance for bursts.
+/// How many requests were present since the last decision, on average over moments: one moment
+/// alone would be taken for the load of a second, and chance for bursts.
 #[derive(Default)]
 struct Present {
     sum: u64,
