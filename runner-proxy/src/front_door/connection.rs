@@ -225,6 +225,9 @@ where
                 self.tell();
                 Poll::Ready(false)
             }
+            // A head is on its way: its request is answered like any other, and how long it may
+            // take is what the limit of heads says. hyper would take the connection for idle.
+            (Stage::One(_), _) if phase == Phase::Head => Poll::Pending,
             (Stage::One(_), _) if self.watch.is_ordered(LEAVE) => {
                 if !self.looked {
                     // A request may have come that the runtime has not told us of: it is asked

@@ -109,6 +109,43 @@ async fn an_idle_client_may_ask_once_more_and_is_told_then() {
     assert!(began.elapsed() < seconds(2), "{:?}", began.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_on_its_way_is_waited_for_and_its_request_is_answered() {
+    for asks_before in [false, true] {
+        let mut door = opened();
+        let mut client = door.client(4096);
+        if asks_before {
+            client.say(GET).await;
+            client.hear_until("at once").await;
+        }
+        client.say(&GET[..20]).await;
+        sleep(seconds(1)).await;
+        door.handle.drain(Drain::default());
+        // By then all who are idle have gone.
+        sleep(seconds(5)).await;
+        client.say(&GET[20..]).await;
+        let heard = client.hear_all().await;
+        assert!(heard.contains("connection: close\r\n"), "{asks_before}: {heard}");
+        assert!(heard.ends_with("at once"), "{asks_before}: {heard}");
+        assert_eq!(drained(&mut door).await, Drained::default());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_never_comes_whole_holds_up_a_drain_no_longer_than_heads_may_take() {
+    let mut door = opened();
+    let mut client = door.client(4096);
+    client.say(&GET[..20]).await;
+    sleep(seconds(1)).await;
+    let began = Instant::now();
+    door.handle.drain(Drain::default());
+    assert!(client.hear_all().await.starts_with("HTTP/1.1 408 "));
+    drop(client);
+    assert_eq!(drained(&mut door).await, Drained::default());
+    let took = began.elapsed();
+    assert!(took >= seconds(29) && took < seconds(31), "{took:?}");
+}
+
 /// On one thread nothing looks at the sockets between what the test does and what the door does.
 #[tokio::test]
 async fn a_request_that_has_come_and_was_not_seen_yet_is_answered() {
