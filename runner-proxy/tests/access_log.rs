@@ -129,6 +129,7 @@ fn each_request_is_one_event_with_all_that_is_known_of_it() {
     );
     let [line] = &lines[..] else { panic!("{lines:?}") };
     for (field, value) in [
+        ("peer", "192.0.2.7:4711"),
         ("method", "POST"),
         ("path", "/a/b"),
         ("protocol", "HTTP/1.1"),
@@ -152,6 +153,7 @@ fn a_refusal_has_its_reason_and_a_client_that_left_is_said_to_have() {
     let refused = logged(Level::DEBUG, "GET / HTTP/1.1\r\n\r\n");
     assert_eq!(refused[0]["reason"], "bad_host");
     assert_eq!(refused[0]["status"], "400");
+    assert_eq!(refused[0]["peer"], "192.0.2.7:4711", "whoever is refused is somebody");
     let left = logged(Level::DEBUG, "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n");
     assert_eq!(left[0]["status"], "499");
     assert_eq!(left[0]["ended"], "left");

@@ -5,13 +5,22 @@
 
 mod support;
 
-use std::{task::Poll, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    sync::atomic::{AtomicU32, Ordering},
+    task::Poll,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use runner_core::admission::QueueSettings;
+use http_body_util::Full;
+use runner_core::{address::Address, admission::QueueSettings};
 use runner_proxy::{
     OverflowQueue, OverflowQueueLayer, QueueCounters,
-    pool::{Pool, PoolQueue},
+    forward::{Connect, Forward, ForwardBody, Memory},
+    pool::{Pool, PoolFuture, PoolQueue},
     queue::ResponseBody,
 };
 use support::{
@@ -181,6 +190,120 @@ async fn a_request_that_vanishes_at_any_poll_or_frame_leaves_nothing_behind() {
         println!("vanished at each of {alone} points alone, of {pooled} in a pool");
         assert!(alone >= 14 && alone == pooled, "{alone} {pooled}");
     }
+}
+
+// === the way back into the queue ===
+
+/// Instances of which the first so many connections fail, each after a moment.
+struct Unsteady {
+    memory: Memory,
+    failures: AtomicU32,
+}
+
+impl Connect for Unsteady {
+    type Stream = <Memory as Connect>::Stream;
+
+    async fn connect(&self, address: &Address) -> io::Result<Self::Stream> {
+        tokio::task::yield_now().await;
+        let fails = |left: u32| left.checked_sub(1);
+        match self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails) {
+            Ok(_) => Err(io::ErrorKind::ConnectionRefused.into()),
+            Err(_) => self.memory.connect(address).await,
+        }
+    }
+}
+
+/// A request that is forwarded, as far as it has come.
+struct Forwarded {
+    future: Held<PoolFuture<Forward<Unsteady>, Full<Bytes>>>,
+    response: Option<Response<ResponseBody<ForwardBody>>>,
+}
+
+impl Forwarded {
+    fn depart(service: &mut PoolQueue<Forward<Unsteady>>) -> Self {
+        let request = Request::post("http://a/").body(Full::from("a body")).expect("a request");
+        Self { future: Held::new(service.call(request)), response: None }
+    }
+
+    fn step(&mut self) {
+        match &mut self.response {
+            Some(response) => drop(next_frame(response.body_mut())),
+            None => {
+                if let Poll::Ready(Ok(response)) = self.future.poll() {
+                    assert_eq!(response.status(), 200);
+                    self.response = Some(response);
+                }
+            }
+        }
+    }
+}
+
+/// A request whose instance cannot be reached at first: it gives its slot back to one that waits,
+/// waits before another, is given a slot again, pauses, and is answered.
+/// Before its `stop`-th step it vanishes. Says whether it was at its end before.
+#[expect(clippy::disallowed_methods, reason = "a test runs the connections of its forwarding")]
+async fn come_back(stop: usize) -> bool {
+    let memory = Memory::new();
+    let answer = async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("answer")));
+    memory.serve("i1", tower::service_fn(answer));
+    let unsteady = Unsteady { memory, failures: AtomicU32::new(1) };
+    let (forward, connections) = Forward::builder(unsteady).build();
+    let connections = tokio::spawn(connections.run());
+    let pool = Pool::new(QueueSettings::new(MAX_WAITING, MAX_WAIT), snapshot([instance(1, 1, 1)]));
+    let mut service = pool.layer().layer(forward);
+    let mut traveller = Forwarded::depart(&mut service);
+    let mut behind = Some(Forwarded::depart(&mut service));
+    let mut last = Forwarded::depart(&mut service);
+    last.step();
+    let in_queue = |pool: &Pool| (pool.counters().in_flight, pool.counters().waiting);
+    let mut ended = true;
+    for step in 0.. {
+        if step == stop {
+            ended = false;
+            break;
+        }
+        match step {
+            // It has connected, and failed: whoever waits has its slot.
+            2 => assert_eq!(in_queue(&pool), (1, 2)),
+            // The one with the slot vanishes without having looked: it goes to who came back.
+            4 => drop(behind.take()),
+            5 => assert!(traveller.future.woken() > 0),
+            // It pauses, with the slot that it was given before the other who waits.
+            7 => assert_eq!(in_queue(&pool), (1, 1)),
+            8 => tokio::time::advance(Duration::from_millis(50)).await,
+            _ if traveller.response.as_ref().is_some_and(http_body_ended) => break,
+            _ => traveller.step(),
+        }
+        assert!(step < 50, "it is answered at some time");
+    }
+    drop(traveller);
+    drop(behind);
+    for _ in 0..30 {
+        last.step();
+        tokio::time::advance(Duration::from_millis(50)).await;
+    }
+    assert!(last.response.is_some(), "stopped at {stop}: whoever was behind is not served");
+    drop(last);
+    let counters = pool.counters();
+    assert_eq!((counters.in_flight, counters.waiting), (0, 0), "stopped at {stop}: {counters:?}");
+    assert_eq!(counters.admitted(), counters.releases(), "stopped at {stop}");
+    drop(service);
+    connections.await.expect("it ends with the last request");
+    ended
+}
+
+fn http_body_ended<B: http_body::Body>(response: &Response<B>) -> bool {
+    response.body().is_end_stream()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_vanishes_on_its_way_back_into_the_queue_leaves_nothing_behind() {
+    let mut stop = 0;
+    while !come_back(stop).await {
+        stop += 1;
+    }
+    println!("vanished at each of {stop} points");
+    assert!(stop >= 12, "{stop}");
 }
 
 /// Requests that come, go on, vanish, are answered, are broken and time out in a random order.

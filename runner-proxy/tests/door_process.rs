@@ -21,7 +21,8 @@ use tower::service_fn;
 
 const MODE: &str = "RUNNER_DOOR_CHILD";
 /// Beyond this something does not come; a busy machine is given its time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
+const HOUR: Duration = Duration::from_secs(3_600);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// The process that the other tests start. As one of the tests it does nothing.
@@ -38,6 +39,9 @@ fn child() {
         let address = listener.local_addr().unwrap();
         let mut limits = Limits::default();
         limits.connections = Some(100_000);
+        // None of these tests is about time, and on a busy machine everybody is slow.
+        (limits.head, limits.idle, limits.total) = (HOUR, HOUR, None);
+        limits.rate = None;
         let (door, handle) = FrontDoor::before(service).limits(limits).listen(listener).build();
         (door, handle, address)
     });
@@ -195,7 +199,8 @@ fn an_idle_connection_costs_little_memory() {
     let before = door.report().kib;
     let _clients: Vec<_> = (0..count).map(|_| door.asked()).collect();
     let after = door.until("all are open", |report| report.open == WARM + count);
-    let bytes = (after.kib - before) * 1024 / count;
+    // What the first ones left behind may be given back meanwhile.
+    let bytes = after.kib.saturating_sub(before) * 1024 / count;
     println!("an idle connection takes {bytes} bytes");
     assert!(bytes <= 16 << 10, "{bytes} bytes for an idle connection");
 }

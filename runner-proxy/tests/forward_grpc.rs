@@ -127,6 +127,7 @@ impl Echo {
 
 async fn say(request: Request<String>) -> Result<Response<String>, Status> {
     let from = request.metadata().get("x-from").cloned();
+    let told = request.metadata().get("grpc-timeout").cloned();
     let text = request.into_inner();
     if text.is_empty() {
         return Err(Status::failed_precondition("nothing was said: \u{e4}%"));
@@ -134,6 +135,9 @@ async fn say(request: Request<String>) -> Result<Response<String>, Status> {
     let mut response = Response::new(text.to_uppercase());
     if let Some(from) = from {
         response.metadata_mut().insert("x-to", from);
+    }
+    if let Some(told) = told {
+        response.metadata_mut().insert("x-told", told);
     }
     Ok(response)
 }
@@ -362,12 +366,39 @@ async fn who_has_no_more_time_leaves_the_queue_and_never_comes_to_an_instance() 
 }
 
 #[tokio::test]
-async fn the_time_that_is_left_reaches_the_instance_which_keeps_it() {
+async fn an_instance_is_told_the_time_that_a_wait_has_left() {
+    let mut path = path(1, 10).await;
+    path.hold().await;
+    let mut client = path.patient_client().await;
+    let mut request = Request::new("waits".to_owned());
+    request.set_timeout(HOUR);
+    let said = request.metadata().get("grpc-timeout").unwrap().clone();
+    let mut call = Box::pin(client.unary("Say", request));
+    tokio::select! {
+        answer = &mut call => panic!("{answer:?}"),
+        () = path.until("it waits", |path| path.pool.counters().waiting == 1) => {}
+    }
+    path.gate.add_permits(1);
+    let response = call.await.unwrap();
+    let told = response.metadata().get("x-told").unwrap();
+    assert_ne!(told, said);
+    let (count, unit) = told.to_str().unwrap().split_at(told.len() - 1);
+    let unit = match unit {
+        "u" => Duration::from_micros(1),
+        "m" => Duration::from_millis(1),
+        _ => panic!("an hour in {told:?}"),
+    };
+    let left = unit * count.parse().unwrap();
+    assert!(left < HOUR && left > HOUR - 2 * LONG, "{left:?}");
+}
+
+/// The instance and forwarding keep it both, and either may be the first.
+#[tokio::test]
+async fn a_call_that_takes_longer_than_its_client_waits_is_ended() {
     let mut path = path(1, 10).await;
     let mut client = path.patient_client().await;
     let mut request = Request::new("slow".to_owned());
     request.set_timeout(Duration::from_millis(100));
-    // The server of tonic ends what takes longer than the client said.
     let status = client.unary("Hold", request).await.unwrap_err();
     assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
     path.until("the slot is free", |path| path.pool.counters().in_flight == 0).await;
@@ -426,3 +457,4 @@ async fn what_cannot_be_had_is_unavailable() {
 
 /// After this something hangs, however much else the machine does.
 const LONG: Duration = Duration::from_secs(300);
+const HOUR: Duration = Duration::from_secs(3_600);

@@ -23,6 +23,8 @@ mod limits;
 mod memory;
 #[path = "door/path.rs"]
 mod path;
+#[path = "door/real.rs"]
+mod real;
 #[path = "door/routing.rs"]
 mod routing;
 #[path = "door/sockets.rs"]

@@ -11,7 +11,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Barrier,
+        Arc, Condvar, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
@@ -153,6 +153,47 @@ fn all(draining: Option<u32>) -> Snapshot {
     }))
 }
 
+/// A barrier that knows when one of those it waits for will not come: an assertion that fails ends
+/// the test, where the standard one would hold it up for ever.
+#[derive(Default)]
+struct Meeting {
+    #[expect(clippy::disallowed_types, reason = "guards two numbers of a test")]
+    arrived: std::sync::Mutex<(u32, bool)>,
+    told: Condvar,
+}
+
+/// One of those who meet. One that panics lets the others know.
+struct Member<'a>(&'a Meeting);
+
+impl Member<'_> {
+    fn wait(&self) {
+        let Meeting { arrived, told } = self.0;
+        let mut state = arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 += 1;
+        let all = state.0.next_multiple_of(THREADS + 1);
+        told.notify_all();
+        while state.0 < all && !state.1 {
+            state = told.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let is_broken = state.1;
+        drop(state);
+        assert!(!is_broken, "another one has failed");
+    }
+
+    fn is_broken(&self) -> bool {
+        self.0.arrived.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+}
+
+impl Drop for Member<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.arrived.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+            self.0.told.notify_all();
+        }
+    }
+}
+
 #[test]
 fn the_invariants_hold_at_twenty_thousand_in_flight_and_as_many_waiting() {
     let set = std::env::var("ADMISSION_SCALE_ROUNDS").ok().and_then(|text| text.parse().ok());
@@ -163,14 +204,14 @@ fn the_invariants_hold_at_twenty_thousand_in_flight_and_as_many_waiting() {
     let pool = Pool::new(QueueSettings::new(SLOTS, Duration::from_secs(3_600)), all(None));
     let fleet = Fleet(Arc::new((0..INSTANCES).map(|_| Load::default()).collect()));
     let service = pool.layer().layer(fleet.clone());
-    let barrier = Barrier::new(THREADS as usize + 1);
+    let meeting = Meeting::default();
     let (going, pool) = (AtomicU32::new(THREADS), &pool);
     thread::scope(|scope| {
         for _ in 0..THREADS {
-            let (service, barrier, going) = (service.clone(), &barrier, &going);
+            let (service, meeting, going) = (service.clone(), &meeting, &going);
             let timers = runtime.handle().clone();
             scope.spawn(move || {
-                let _timers = timers.enter();
+                let (_timers, barrier) = (timers.enter(), Member(meeting));
                 let mut clients = Clients::new(service);
                 (0..SLOTS / THREADS).for_each(|_| clients.arrive());
                 assert_eq!(clients.waiters, 0, "there was a slot for everybody");
@@ -184,13 +225,14 @@ fn the_invariants_hold_at_twenty_thousand_in_flight_and_as_many_waiting() {
                 // Whoever still waits does so for slots that other threads hold.
                 clients.answered.clear();
                 while clients.waiters > 0 {
-                    if let Ok(index) = clients.wakes.1.recv() {
-                        clients.poll(index);
-                    }
+                    let woken = clients.wakes.1.recv_timeout(Duration::from_millis(100));
+                    woken.into_iter().for_each(|index| clients.poll(index));
+                    assert!(!barrier.is_broken(), "another one has failed");
                     clients.answered.clear();
                 }
             });
         }
+        let barrier = Member(&meeting);
         barrier.wait();
         let counters = pool.counters();
         assert_eq!((counters.in_flight, counters.waiting), (u64::from(SLOTS), 0));
@@ -210,6 +252,7 @@ fn the_invariants_hold_at_twenty_thousand_in_flight_and_as_many_waiting() {
             let counters = pool.counters();
             assert!(counters.in_flight <= u64::from(SLOTS) && counters.waiting <= SLOTS);
             assert_eq!(counters.admitted() - counters.releases(), counters.in_flight);
+            assert!(!barrier.is_broken(), "another one has failed");
             thread::yield_now();
         }
         pool.apply(all(None));

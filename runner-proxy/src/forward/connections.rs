@@ -42,16 +42,19 @@ impl Connections {
         let mut next_sweep = pin!(due(&sweep));
         loop {
             tokio::select! {
-                newcomer = self.newcomers.recv() => match newcomer {
-                    Some(task) => drop(tasks.spawn(task)),
-                    None => break,
-                },
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+                // In one order, so that a simulation replays; the rarest first, so that none of
+                // them waits for ever for a stream of newcomers to end.
+                biased;
                 () = next_sweep.as_mut() => {
                     let Some(instances) = self.instances.upgrade() else { break };
                     instances.sweep(Instant::now());
                     next_sweep.set(due(&sweep));
                 }
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+                newcomer = self.newcomers.recv() => match newcomer {
+                    Some(task) => drop(tasks.spawn(task)),
+                    None => break,
+                },
             }
         }
         // What is under way ends by itself: its requests are answered.

@@ -70,9 +70,13 @@ pub(super) fn start<C: Connect>(
         false => (body, None),
     };
     let began = Instant::now();
+    let mut limits = shared.limits();
+    if let Some(own) = noted.timeout {
+        limits.total = Some(limits.total.map_or(own, |total| total.min(own)));
+    }
     let mut course = Course {
         shared: Arc::clone(shared),
-        limits: shared.limits(),
+        limits,
         arrived: began - assignment.waited,
         assignment,
         began,
@@ -88,7 +92,8 @@ pub(super) fn start<C: Connect>(
 /// Where a request is on its way.
 struct Course<C> {
     shared: Arc<Shared<C>>,
-    /// As they were when it came: a change is for those who come after it.
+    /// As they were when it came: a change is for those who come after it. The total is no longer
+    /// than its client waits.
     limits: TimeLimits,
     assignment: Assignment,
     /// When it arrived, before it waited.
@@ -137,6 +142,9 @@ impl<C: Connect> Course<C> {
                 && instance.protocol != Protocol::Http1
             {
                 return Err(Ended::Fault(Fault::ProtocolNotSupported));
+            }
+            if self.noted.timeout.is_some() {
+                self.say_time_left(now).map_err(Ended::Fault)?;
             }
             self.attempts += u32::from(!is_anew);
             let failed = match self.attempt(&instance, body, is_anew, now).await {
@@ -247,6 +255,20 @@ impl<C: Connect> Course<C> {
         }
     }
 
+    /// Tells the instance how long its client still waits, where some of that is over.
+    fn say_time_left(&mut self, now: Instant) -> Result<(), Fault> {
+        let Some(whole) = self.noted.timeout else { return Ok(()) };
+        if now == self.arrived && !whole.is_zero() {
+            return Ok(());
+        }
+        let left = whole.saturating_sub(now.saturating_duration_since(self.arrived));
+        if left.is_zero() {
+            return Err(Fault::TotalTimedOut);
+        }
+        head::say_timeout(&mut self.parts.headers, left);
+        Ok(())
+    }
+
     /// When the time of this request is over.
     fn end(&self) -> Option<Instant> {
         self.limits.total.map(|total| self.arrived + total)
@@ -259,6 +281,10 @@ impl<C: Connect> Course<C> {
             avoid: self.assignment.instance,
             within: (replay != Replay::Unreached).then_some(self.assignment.revision),
         };
+        // The queue counts from its arrival, as the client does.
+        if let Some(whole) = self.noted.timeout {
+            head::say_timeout(&mut self.parts.headers, whole);
+        }
         // By the name that it has, if it is refused.
         self.parts.headers.insert(REQUEST_ID, self.noted.origin.id.clone());
         let head = RequestHead::of_parts(&self.parts);

@@ -37,7 +37,8 @@ pub enum Fault {
     RequestBroke,
     /// The proxy is going away.
     Stopping,
-    /// All the time that a request may take was over before the instance began to answer.
+    /// All the time that a request may take, by our limits or by what its client says in
+    /// `grpc-timeout`, was over before the instance began to answer.
     TotalTimedOut,
     /// Several instances were tried, and none could be connected to.
     Unreachable,

@@ -4,6 +4,8 @@
 //! A head is read once. What was found is removed; what we know is [added](super::origin) when it
 //! is written, so that nothing a client nominates in `connection` can remove it.
 
+use std::time::Duration;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request,
     response, uri::PathAndQuery,
@@ -21,6 +23,7 @@ use super::{
 };
 use crate::{
     exchange::ClientConnection,
+    queue::RequestHead,
     told::{Form, REQUEST_ID, given_id},
 };
 
@@ -44,6 +47,8 @@ pub(super) struct Noted {
     pub(super) upgrade: Upgrade,
     /// Whether its client sends the body only when told to.
     pub(super) expects: bool,
+    /// How long its client waits for the end of it, as gRPC says it.
+    pub(super) timeout: Option<Duration>,
 }
 
 /// How a connection is to become another protocol's.
@@ -84,6 +89,10 @@ pub(super) fn rewrite_request(
     let protocol = if is_asked { parts.headers.get(header::UPGRADE).cloned() } else { None };
     let wants_trailers = found.has(TE) && names_trailers(&parts.headers);
     let expects = found.has(EXPECT);
+    let timeout = match found.has(TIMEOUT) {
+        true => RequestHead::of_parts(parts).grpc_timeout(),
+        false => None,
+    };
     strip(&mut parts.headers, found);
     if let Some(protocol) = protocol {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -110,7 +119,26 @@ pub(super) fn rewrite_request(
     // What is there by now was said by somebody who is trusted.
     let said = found.has(FORWARDED).then(|| Said::take(&mut parts.headers));
     let origin = Origin { id, client: way.client, said };
-    Ok(Noted { origin, form, upgrade, expects })
+    Ok(Noted { origin, form, upgrade, expects, timeout })
+}
+
+/// Says how long a client still waits, in the way of gRPC: eight digits and a unit, the finest that
+/// they are enough for. Rounded down, so that nobody is told of time that there is not.
+pub(super) fn say_timeout(headers: &mut HeaderMap, left: Duration) {
+    let (seconds, most) = (u128::from(left.as_secs()), 99_999_999);
+    let units = [
+        (left.as_nanos(), 'n'),
+        (left.as_micros(), 'u'),
+        (left.as_millis(), 'm'),
+        (seconds, 'S'),
+        (seconds / 60, 'M'),
+        (seconds / 3_600, 'H'),
+    ];
+    let said = units.into_iter().find(|(count, _)| *count <= most);
+    let (count, unit) = said.unwrap_or((most, 'H'));
+    if let Ok(value) = HeaderValue::from_str(&format!("{count}{unit}")) {
+        headers.insert(GRPC_TIMEOUT, value);
+    }
 }
 
 /// The same head in the form that HTTP/2 has, for an instance there.
@@ -177,6 +205,7 @@ impl Found {
                 "content-type" => CONTENT_TYPE,
                 "accept" => ACCEPT,
                 "x-request-id" => ID,
+                "grpc-timeout" => TIMEOUT,
                 "traceparent" | "tracestate" => TRACE,
                 other if is_claim(other) => FORWARDED,
                 _ => 0,
@@ -334,9 +363,11 @@ const ACCEPT: u32 = 1 << 9;
 const ID: u32 = 1 << 10;
 const TRACE: u32 = 1 << 11;
 const FORWARDED: u32 = 1 << 12;
+const TIMEOUT: u32 = 1 << 13;
 
 const KEEP_ALIVE_NAME: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION_NAME: HeaderName = HeaderName::from_static("proxy-connection");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

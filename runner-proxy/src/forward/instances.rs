@@ -1,7 +1,7 @@
 //! What is known of each instance: its connections and how its requests went.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -41,8 +41,8 @@ struct Inside {
     by_id: BTreeMap<InstanceId, Arc<Instance>>,
     /// Which are there, once somebody said so.
     known: Option<BTreeSet<InstanceId>>,
-    /// What is spoken to a revision, where it is not the default.
-    spoken: BTreeMap<RevisionNumber, Protocol>,
+    /// What is spoken to a revision, where it is not the default; what was said last is last.
+    spoken: VecDeque<(RevisionNumber, Protocol)>,
     spoken_by_default: Protocol,
 }
 
@@ -94,7 +94,7 @@ impl Sweep {
 
 impl Instances {
     pub(super) fn new(keep: Keep, spoken_by_default: Protocol) -> Self {
-        let (by_id, spoken) = (BTreeMap::new(), BTreeMap::new());
+        let (by_id, spoken) = (BTreeMap::new(), VecDeque::new());
         let inside = Inside { by_id, known: None, spoken, spoken_by_default };
         Self { keep, sweep: Arc::default(), inside: Lock::new(inside) }
     }
@@ -105,7 +105,8 @@ impl Instances {
         if let Some(instance) = inside.by_id.get(&assignment.instance) {
             return Arc::clone(instance);
         }
-        let protocol = inside.spoken.get(&assignment.revision).copied();
+        let said = inside.spoken.iter().find(|(revision, _)| *revision == assignment.revision);
+        let protocol = said.map(|(_, protocol)| *protocol);
         let instance = Arc::new(Instance::new(
             assignment,
             protocol.unwrap_or(inside.spoken_by_default),
@@ -123,7 +124,15 @@ impl Instances {
     }
 
     pub(super) fn speak(&self, revision: RevisionNumber, protocol: Protocol) {
-        self.lock().spoken.insert(revision, protocol);
+        let mut inside = self.lock();
+        inside.spoken.retain(|(said, _)| *said != revision);
+        if protocol == inside.spoken_by_default {
+            return;
+        }
+        if inside.spoken.len() == MOST_SPOKEN {
+            inside.spoken.pop_front();
+        }
+        inside.spoken.push_back((revision, protocol));
     }
 
     /// Only these are there.
@@ -308,5 +317,32 @@ impl Kept for Box<Http1> {
 
     fn born(&self) -> Instant {
         self.born
+    }
+}
+
+/// Of how many revisions it is remembered what is spoken to them. A service has two at a time, and
+/// some more while deployments overtake each other; one that comes back is said anew.
+const MOST_SPOKEN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_spoken_is_remembered_of_those_it_was_said_of_last() {
+        let instances = Instances::new(Keep::default(), Protocol::Http1);
+        for number in 1..=1_000 {
+            instances.speak(RevisionNumber::new(number), Protocol::H2c);
+            // As often as it is shown, the one that stays is said anew.
+            instances.speak(RevisionNumber::FIRST, Protocol::H2c);
+            instances.speak(RevisionNumber::new(2_000 + number), Protocol::Http1);
+        }
+        let spoken = std::mem::take(&mut instances.lock().spoken);
+        assert_eq!(spoken.len(), MOST_SPOKEN);
+        assert!(spoken.contains(&(RevisionNumber::FIRST, Protocol::H2c)));
+        assert!(spoken.contains(&(RevisionNumber::new(1_000), Protocol::H2c)));
+        instances.speak(RevisionNumber::FIRST, Protocol::H2c);
+        instances.speak(RevisionNumber::FIRST, Protocol::Http1);
+        assert!(instances.lock().spoken.is_empty(), "the default need not be remembered");
     }
 }

@@ -48,6 +48,9 @@
 //! - **One request, framed by us.** What belongs to a connection stays on it; the length of a body
 //!   is what was counted, not what was written.
 //! - **Nothing is collected.** Bodies, streams of events and trailers pass frame by frame.
+//! - **A client's own deadline is kept.** What `grpc-timeout` says counts from the arrival at the
+//!   queue: the instance is told what a wait left of it, and when it is over the request is ended
+//!   here too, as `DEADLINE_EXCEEDED` (504 to who does not speak gRPC).
 //! - **No connection outlives its instance** longer than the request on it, once
 //!   [`Forward::retain`] or [`Forward::close`] said so; none is used after it was seen to close.
 //! - **An upgraded connection holds its slot** until both halves of it are closed. A WebSocket

@@ -61,7 +61,7 @@ impl<C: Connect> Forward<C> {
     }
 
     /// What is spoken to the instances of a revision that have had no request yet. Say it before
-    /// the snapshot that sends the first.
+    /// the snapshot that sends the first. It is kept for the 64 revisions that it was said of last.
     pub fn speak(&self, revision: RevisionNumber, protocol: Protocol) {
         self.shared.instances.speak(revision, protocol);
     }

@@ -24,7 +24,8 @@ pub struct TimeLimits {
     /// total: only who knows the service knows how long it thinks.
     pub head: Option<Duration>,
     /// From the moment that the request came to the queue until its response has ended, over its
-    /// wait, all tries and the waits between them. Default: 120 seconds, as in App Runner.
+    /// wait, all tries and the waits between them. Default: 120 seconds, as in App Runner. Where a
+    /// client says in `grpc-timeout` that it waits less, that is the limit of its request.
     pub total: Option<Duration>,
     /// How long an upgraded connection may be silent in both directions; the total does not apply
     /// to it. Default: 300 seconds, longer than the pings of usual libraries are apart.

@@ -68,6 +68,9 @@ pub(super) async fn run<C>(
     while silent < PARTS {
         let next = Instant::now() + idle / PARTS;
         tokio::select! {
+            // In one order, so that a simulation replays; what was said is passed on before anybody
+            // asks how long nothing was.
+            biased;
             _ = &mut copying => return,
             () = sleep_until(next) => {}
         }

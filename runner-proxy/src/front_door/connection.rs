@@ -73,6 +73,8 @@ where
     told: bool,
     /// Whether hyper was asked once more before it was told to leave.
     looked: bool,
+    /// Whether it ends since nothing was asked, which was counted.
+    was_idle: bool,
 }
 
 /// One => (Two | Lingering | Over); Two => Over; Lingering => Over.
@@ -130,6 +132,7 @@ where
             waker: None,
             told: false,
             looked: false,
+            was_idle: false,
         }
     }
 
@@ -187,8 +190,11 @@ where
         }
         let phase = self.watch.phase();
         let verdict = self.watch.verdict();
-        if let Some(verdict) = verdict {
-            // What the request's own future or body has carried out, it has counted.
+        // What the request's own future or body has carried out, it has counted. And who was told
+        // to go since it is idle, and does not, is not a slow reader beside that.
+        if let Some(verdict) = verdict
+            && !(verdict == Verdict::NotTaken && self.was_idle)
+        {
             self.door.totals.ended(verdict);
         }
         match (&mut self.stage, verdict) {
@@ -205,6 +211,7 @@ where
                 Poll::Ready(false)
             }
             (_, Some(Verdict::Idle)) => {
+                self.was_idle = true;
                 self.watch.enter(Phase::Closing, self.door.clock.now());
                 self.tell();
                 Poll::Ready(false)
@@ -218,6 +225,9 @@ where
                 self.tell();
                 Poll::Ready(false)
             }
+            // A head is on its way: its request is answered like any other, and how long it may
+            // take is what the limit of heads says. hyper would take the connection for idle.
+            (Stage::One(_), _) if phase == Phase::Head => Poll::Pending,
             (Stage::One(_), _) if self.watch.is_ordered(LEAVE) => {
                 if !self.looked {
                     // A request may have come that the runtime has not told us of: it is asked

@@ -16,6 +16,10 @@ use super::{
 /// | streaming | its answer has no length | the same | `streaming` |
 /// | upgraded | WebSocket, and other tunnels | a WebSocket close frame, 1012; GOAWAY | `upgraded` |
 ///
+/// A head that has begun to come is waited for, as long as [heads](super::Limits::head) may take.
+/// A WebSocket inside HTTP/2 is told nothing of its own: hyper hands its stream to the service, so
+/// its connection says GOAWAY and no close frame is said.
+///
 /// The default loses no plain request that keeps the default [total time](super::Limits::total).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

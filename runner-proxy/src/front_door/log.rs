@@ -18,13 +18,18 @@ use crate::{
 /// `instance`, `revision`, `attempts` and `ended`: `whole`, `broken` (the answer failed on its way)
 /// or `left` (the client did not take all of it, or went before it began; the status is 499 then,
 /// and nobody was sent it).
+///
+/// An upgraded connection is one line as well, about the request that opened it: it is written when
+/// the 101 (over HTTP/2, the 200) was handed over, so `duration_ms` is how long that took, and what
+/// goes through the tunnel after it is in neither count of bytes. How many tunnels there are is what
+/// [`DoorCounters::upgraded`](super::DoorCounters::upgraded) says.
 pub const ACCESS_LOG: &str = "runner_proxy::access";
 
 /// One request, as far as it is known.
 pub(super) struct Entry {
     began: Instant,
     id: RequestId,
-    peer: Option<ClientConnection>,
+    client: ClientConnection,
     version: Version,
     method: Method,
     uri: Uri,
@@ -39,16 +44,21 @@ pub(super) struct Entry {
 
 impl Entry {
     #[inline]
-    pub(super) fn begin<B>(request: &Request<B>, id: &RequestId) -> Option<Box<Self>> {
-        tracing::enabled!(target: ACCESS_LOG, tracing::Level::DEBUG).then(|| Self::of(request, id))
+    pub(super) fn begin<B>(
+        request: &Request<B>,
+        id: &RequestId,
+        client: &ClientConnection,
+    ) -> Option<Box<Self>> {
+        tracing::enabled!(target: ACCESS_LOG, tracing::Level::DEBUG)
+            .then(|| Self::of(request, id, *client))
     }
 
     #[cold]
-    fn of<B>(request: &Request<B>, id: &RequestId) -> Box<Self> {
+    fn of<B>(request: &Request<B>, id: &RequestId, client: ClientConnection) -> Box<Self> {
         Box::new(Self {
             began: Instant::now(),
             id: id.clone(),
-            peer: None,
+            client,
             version: request.version(),
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -63,8 +73,7 @@ impl Entry {
     }
 
     /// Asks the queue to write down how long the request waits.
-    pub(super) fn prepare(&mut self, extensions: &mut Extensions) {
-        self.peer = extensions.get::<ClientConnection>().copied();
+    pub(super) fn prepare(&self, extensions: &mut Extensions) {
         extensions.insert(self.queue.clone());
     }
 
@@ -96,7 +105,7 @@ impl Entry {
         tracing::debug!(
             target: ACCESS_LOG,
             request_id = self.id.0.to_str().unwrap_or(""),
-            peer = self.peer.and_then(|by| by.peer).map(tracing::field::display),
+            peer = self.client.peer.map(tracing::field::display),
             protocol = ?self.version,
             method = %self.method,
             path = self.uri.path(),

@@ -74,7 +74,7 @@ where
         let trusted = (self.door.trusts)(&self.client);
         let given = if trusted { given_id(request.headers()) } else { None };
         let id = given.cloned().map_or_else(|| self.door.ids.next(), RequestId);
-        let mut turn = Turn::begin(&self.door, &self.watch, &request, id.clone());
+        let turn = Turn::begin(&self.door, &self.watch, &request, id.clone(), &self.client);
         if let Some(streams) = &self.streams {
             streams.begins(&turn.watch);
         }
@@ -84,7 +84,7 @@ where
         let extensions = request.extensions_mut();
         extensions.insert(self.client);
         extensions.insert(id);
-        if let Some(log) = &mut turn.log {
+        if let Some(log) = &turn.log {
             log.prepare(extensions);
         }
         let request = request.map(|body| RequestBody::new(body, &turn));

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     answer::{Answers, Asked, DoorFault},
-    exchange::RequestId,
+    exchange::{ClientConnection, RequestId},
     router::host_of,
     told::MaybeOwn,
 };
@@ -50,6 +50,7 @@ impl Turn {
         connection: &Arc<Watch>,
         request: &Request<B>,
         id: RequestId,
+        client: &ClientConnection,
     ) -> Self {
         let now = door.clock.now();
         let kind = match request.version() {
@@ -58,7 +59,7 @@ impl Turn {
             _ => 1,
         };
         Counts::add(&connection.counts.requests[kind], 1);
-        let log = Entry::begin(request, &id);
+        let log = Entry::begin(request, &id, client);
         let asked = Asked::of(request.method(), request.headers(), Some(id));
         let mut turn = Self {
             door: Arc::clone(door),

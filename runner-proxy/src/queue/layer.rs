@@ -125,7 +125,9 @@ impl OverflowQueueBuilder {
 
     /// How many requests may wait. Default: ten times the concurrency, at least 100: enough that
     /// time is the bound that acts while requests take up to a second, and few enough that what
-    /// they hold (a connection and about a kibibyte each) is bounded when they take longer.
+    /// they hold (a connection each, and about 5 KiB behind hyper's server: one is the request and
+    /// its place here, the rest the buffer in which hyper listens for the client's departure) is
+    /// bounded when they take longer.
     pub fn max_waiting(mut self, waiting: u32) -> Self {
         self.max_waiting = Some(waiting);
         self

@@ -1,7 +1,7 @@
 //! A door in a runtime of its own, and clients that say exactly what they are told to.
 #![allow(dead_code, reason = "each test file uses its part of this")]
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -208,4 +208,13 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
     tokio::time::timeout(PATIENCE, looks).await.expect(what);
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// An empty folder for one test. A process that was killed may have had the same number, and have
+/// left its sockets behind.
+pub(crate) fn folder(test: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("runner-door-{}-{test}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("there is room");
+    folder
+}

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io::{Read as _, Write as _},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -10,10 +11,10 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use runner_proxy::front_door::{Drain, Drained, Limits, Listeners, RequestBody};
+use runner_proxy::front_door::{Drain, Drained, FrontDoor, Limits, Listeners, RequestBody};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{UnixListener, UnixStream},
     time::{Instant, sleep, timeout},
 };
 use tower::service_fn;
@@ -106,6 +107,43 @@ async fn an_idle_client_may_ask_once_more_and_is_told_then() {
     assert!(began.elapsed() >= seconds(1), "{:?}", began.elapsed());
     assert_eq!(drained(&mut door).await, Drained::default());
     assert!(began.elapsed() < seconds(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_on_its_way_is_waited_for_and_its_request_is_answered() {
+    for asks_before in [false, true] {
+        let mut door = opened();
+        let mut client = door.client(4096);
+        if asks_before {
+            client.say(GET).await;
+            client.hear_until("at once").await;
+        }
+        client.say(&GET[..20]).await;
+        sleep(seconds(1)).await;
+        door.handle.drain(Drain::default());
+        // By then all who are idle have gone.
+        sleep(seconds(5)).await;
+        client.say(&GET[20..]).await;
+        let heard = client.hear_all().await;
+        assert!(heard.contains("connection: close\r\n"), "{asks_before}: {heard}");
+        assert!(heard.ends_with("at once"), "{asks_before}: {heard}");
+        assert_eq!(drained(&mut door).await, Drained::default());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_never_comes_whole_holds_up_a_drain_no_longer_than_heads_may_take() {
+    let mut door = opened();
+    let mut client = door.client(4096);
+    client.say(&GET[..20]).await;
+    sleep(seconds(1)).await;
+    let began = Instant::now();
+    door.handle.drain(Drain::default());
+    assert!(client.hear_all().await.starts_with("HTTP/1.1 408 "));
+    drop(client);
+    assert_eq!(drained(&mut door).await, Drained::default());
+    let took = began.elapsed();
+    assert!(took >= seconds(29) && took < seconds(31), "{took:?}");
 }
 
 /// On one thread nothing looks at the sockets between what the test does and what the door does.
@@ -311,26 +349,37 @@ async fn dropping_the_door_closes_everything() {
     assert_eq!(door.handle.counters().open, 0);
 }
 
+/// At a path of its own, where nobody else can begin to listen meanwhile.
 #[tokio::test]
 async fn a_listening_socket_is_closed_at_once_or_kept_for_a_successor() {
-    for (listeners, kept) in [(Listeners::Close, false), (Listeners::Keep, true)] {
-        let door = bed::open(service_fn(site), |door| door).await;
-        let mut raw = bed::Raw::to(&door).await;
-        raw.say("GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        raw.hear_until("\r\n\r\n").await;
-        let mut drain = Drain::default();
+    let folder = bed::folder("successor");
+    for (listeners, name) in [(Listeners::Close, "closed"), (Listeners::Keep, "kept")] {
+        let path = folder.join(name);
+        let builder = FrontDoor::before(service_fn(site));
+        let (door, handle) = builder.listen(UnixListener::bind(&path).unwrap()).build();
+        let running = tokio::spawn(door.run());
+        let mut client = UnixStream::connect(&path).await.unwrap();
+        client.write_all(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(bed::within(client.read(&mut [0; 1024])).await.unwrap() > 0);
+        // Who is served stays to the end, and so does the door.
+        let mut drain = Drain::within(seconds(3_600));
         drain.listeners = listeners;
-        door.handle.drain(drain);
-        let handle = door.handle.clone();
+        handle.drain(drain);
         bed::until("it drains", || handle.is_draining()).await;
-        let mut knocked = tokio::net::TcpStream::connect(door.address).await;
-        assert_eq!(knocked.is_ok(), kept, "{listeners:?}");
-        if let Ok(stream) = &mut knocked {
-            stream.write_all(GET.as_bytes()).await.unwrap();
-            let unserved = timeout(Duration::from_millis(300), stream.read(&mut [0; 8])).await;
-            assert!(unserved.is_err(), "who waits in the backlog is not answered here");
+        match listeners {
+            Listeners::Keep => {
+                let mut knocks = UnixStream::connect(&path).await.expect("it is kept");
+                knocks.write_all(GET.as_bytes()).await.unwrap();
+                let unserved = timeout(Duration::from_millis(300), knocks.read(&mut [0; 8])).await;
+                assert!(unserved.is_err(), "who waits in the backlog is not answered here");
+                assert_eq!(handle.counters().accepted, 1);
+            }
+            _ => assert!(UnixStream::connect(&path).await.is_err(), "it is closed"),
         }
+        assert!(!running.is_finished());
+        running.abort();
     }
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[tokio::test]
@@ -339,15 +388,15 @@ async fn a_successor_takes_over_the_socket_and_no_request_is_lost() {
     let address = socket.local_addr().unwrap();
     let opened = |socket: std::net::TcpListener| {
         let listener = runner_proxy::front_door::inherited_tcp(socket).unwrap();
-        let (door, handle) = runner_proxy::front_door::FrontDoor::before(service_fn(mirror))
-            .listen(listener)
-            .build();
+        let (door, handle) = FrontDoor::before(service_fn(mirror)).listen(listener).build();
         (tokio::spawn(door.run()), handle)
     };
     let (first, handle) = opened(socket.try_clone().unwrap());
-    let served = std::sync::atomic::AtomicU32::new(0);
+    // From the drain on it is the successor's alone.
+    let handed_on = std::cell::Cell::new(Some(socket));
+    let served = AtomicU32::new(0);
     let clients = (0..8).map(|_| async {
-        while served.load(std::sync::atomic::Ordering::Relaxed) < 2_000 {
+        while served.load(Relaxed) < 2_000 {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             loop {
                 stream.write_all(GET.as_bytes()).await.unwrap();
@@ -358,7 +407,7 @@ async fn a_successor_takes_over_the_socket_and_no_request_is_lost() {
                     assert_ne!(size, 0, "lost after `{heard}`");
                     heard += &String::from_utf8_lossy(&room[..size]);
                 }
-                let count = served.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let count = served.fetch_add(1, Relaxed);
                 if heard.contains("connection: close") || count >= 2_000 {
                     break;
                 }
@@ -366,9 +415,13 @@ async fn a_successor_takes_over_the_socket_and_no_request_is_lost() {
         }
     });
     let change = async {
-        bed::until("they ask", || served.load(std::sync::atomic::Ordering::Relaxed) > 500).await;
-        let (second, successor) = opened(socket.try_clone().unwrap());
-        handle.drain(Drain::default());
+        bed::until("they ask", || served.load(Relaxed) > 500).await;
+        let (second, successor) = opened(handed_on.take().unwrap());
+        // Each of them asks again, and learns from the answer that it has to go, however long a
+        // busy machine lets it wait for its turn.
+        let mut drain = Drain::within(seconds(3_600));
+        drain.idle = seconds(3_600);
+        handle.drain(drain);
         assert_eq!(first.await.unwrap(), Drained::default());
         (second, successor)
     };
@@ -378,7 +431,14 @@ async fn a_successor_takes_over_the_socket_and_no_request_is_lost() {
     assert!(successor.counters().requests.http11 > 0);
     let all = successor.counters().requests.http11 + handle.counters().requests.http11;
     assert_eq!(all, u64::from(served.into_inner()));
+    // Everybody came in, so the port was never closed; and the one that still has it serves.
+    let mut late = tokio::net::TcpStream::connect(address).await.unwrap();
+    late.write_all(GET.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut heard = String::new();
+    bed::within(late.read_to_string(&mut heard)).await.unwrap();
+    assert!(heard.starts_with("HTTP/1.1 200 "), "{heard}");
+    assert_eq!(successor.counters().requests.http11 + handle.counters().requests.http11, all + 1);
     second.abort();
-    // The port was never closed.
-    assert!(TcpListener::bind(address).await.is_err());
 }

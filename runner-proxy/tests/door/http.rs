@@ -127,6 +127,8 @@ async fn a_thousand_streams_of_one_connection_are_served_at_once() {
     let door = open(service, |door| {
         let mut limits = Limits::default();
         limits.streams = 1_000.try_into().unwrap();
+        // However long a busy machine takes to bring all of them.
+        (limits.total, limits.rate) = (None, None);
         door.limits(limits)
     })
     .await;

@@ -102,6 +102,17 @@ async fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_client_of_http_2_that_does_not_go_is_counted_once() {
+    let door = mirrored(|limits| limits.idle = seconds(5));
+    let mut client = door.client(64 << 10);
+    // The preface and empty settings; what the door says to it is heard and ignored.
+    client.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    client.hear_all().await;
+    let counters = door.handle.counters();
+    assert_eq!((counters.timeouts.idle, counters.timeouts.reader, counters.open), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_that_takes_too_long_gets_504_and_its_service_is_told_by_a_drop() {
     struct Told(tokio::sync::mpsc::UnboundedSender<Duration>, Instant);
     impl Drop for Told {

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     task::{Context, Poll, ready},
 };
 
@@ -24,6 +25,9 @@ use tower_service::Service;
 
 use super::bed::BoxError;
 
+/// Where its clients say that they are.
+pub(crate) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 4711);
+
 pub(crate) struct Memory(mpsc::UnboundedReceiver<DuplexStream>);
 
 impl Listener for Memory {
@@ -35,7 +39,7 @@ impl Listener for Memory {
     ) -> Poll<io::Result<(DuplexStream, ClientConnection)>> {
         match ready!(self.0.poll_recv(cx)) {
             Some(stream) => {
-                Poll::Ready(Ok((stream, ClientConnection { peer: None, secure: false })))
+                Poll::Ready(Ok((stream, ClientConnection { peer: Some(PEER), secure: false })))
             }
             None => Poll::Pending,
         }

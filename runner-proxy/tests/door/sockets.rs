@@ -1,6 +1,10 @@
 //! Kinds of listeners, real WebSocket clients, how long a request waited, a service that panics.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -19,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tower::service_fn;
 
 use super::{
-    bed::{Answer, echo_socket, open, pooled, text, until, within},
+    bed::{Answer, PATIENCE, echo_socket, folder, open, pooled, text, until, within},
     memory,
 };
 
@@ -32,8 +36,7 @@ const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn one_door_has_listeners_of_many_kinds() {
-    let folder = std::env::temp_dir().join(format!("runner-door-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = folder("listeners");
     let four = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (four_at, mut six_at) = (four.local_addr().unwrap(), None);
     let unix = UnixListener::bind(folder.join("a")).unwrap();
@@ -119,7 +122,9 @@ async fn the_queue_writes_down_how_long_a_request_waited() {
     assert!(waited > Duration::from_millis(180) && waited <= Duration::from_millis(200));
 }
 
-#[tokio::test]
+/// The client's thread blocks, and while one does paused time stands still: how long it takes to
+/// write is nothing to the two seconds that a door listens after its answer.
+#[tokio::test(start_paused = true)]
 async fn an_answer_before_the_whole_body_is_not_lost_to_a_reset() {
     let door = open(service_fn(who), |door| {
         let mut limits = Limits::default();
@@ -128,18 +133,28 @@ async fn an_answer_before_the_whole_body_is_not_lost_to_a_reset() {
     })
     .await;
     for _ in 0..5 {
-        let mut stream = TcpStream::connect(door.address).await.unwrap();
-        let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 500000\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let handle = door.handle.clone();
-        // It is answered, and a client that goes on writing is not cut off while it does.
-        for _ in 0..50 {
-            let before = handle.counters().received;
-            stream.write_all(&[b'x'; 10_000]).await.expect("it is read");
-            until("it is read", || handle.counters().received > before).await;
-        }
-        let mut heard = String::new();
-        within(stream.read_to_string(&mut heard)).await.expect("it ends well");
+        let (address, handle) = (door.address, door.handle.clone());
+        let client = tokio::task::spawn_blocking(move || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 500000\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            // It is answered, and a client that goes on writing is not cut off while it does.
+            for _ in 0..50 {
+                let before = handle.counters().received;
+                stream.write_all(&[b'x'; 10_000]).expect("it is read");
+                let written = std::time::Instant::now();
+                while handle.counters().received == before {
+                    assert!(written.elapsed() < PATIENCE, "it is read");
+                    std::thread::yield_now();
+                }
+            }
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).expect("it ends well");
+            heard
+        });
+        let heard = client.await.unwrap();
         assert!(heard.starts_with("HTTP/1.1 413 "), "{heard}");
     }
 }

@@ -108,7 +108,7 @@ impl<C: Connect> Bed<C> {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), watched).await.expect("it is seen in time");
+        tokio::time::timeout(Duration::from_secs(300), watched).await.expect("it is seen in time");
     }
 
     pub(crate) fn in_flight(&self) -> u64 {

@@ -6,6 +6,7 @@
 )]
 
 mod bed;
+mod deadline;
 mod faults;
 mod heads;
 mod http2;

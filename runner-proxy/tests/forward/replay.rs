@@ -73,7 +73,8 @@ async fn an_idempotent_request_is_tried_elsewhere_and_another_is_not() {
         bed.pool.apply(snapshot(both()));
         let asked = bed.ask(request(method.clone(), ""));
         let opened = async {
-            bed.until(|_| bad.accepted() == 1).await;
+            // By the time that it is looked at, it may have been tried again there.
+            bed.until(|_| bad.accepted() >= 1).await;
             bed.pool.apply(snapshot(vec![at(1, bad.address, 5), at(2, good.address, 5)]));
         };
         let (response, ()) = tokio::join!(asked, opened);
@@ -198,7 +199,7 @@ async fn who_comes_back_stands_at_the_head_of_the_queue_with_one_lease_at_a_time
     bed.until(|bed| bed.in_flight() == 1).await;
     let second = tokio::spawn(bed.send(get("/second")));
     bed.until(|bed| bed.pool.counters().waiting == 1).await;
-    bed.until(|_| upstream.accepted() == 1).await;
+    bed.until(|_| upstream.accepted() >= 1).await;
     close.send(()).expect("it waits");
     for asked in [first, second] {
         let Ok(response) = asked.await.expect("no panic");

@@ -115,7 +115,7 @@ pub(crate) fn serve_if_asked() {
     }
 }
 
-fn of_door(counters: &DoorCounters) -> [(&'static str, u64); 7] {
+fn of_door(counters: &DoorCounters) -> [(&'static str, u64); 8] {
     [
         ("open", counters.open),
         ("accepted", counters.accepted),
@@ -124,6 +124,7 @@ fn of_door(counters: &DoorCounters) -> [(&'static str, u64); 7] {
         ("slow_bodies", counters.timeouts.body),
         ("slow_readers", counters.timeouts.reader),
         ("too_large", counters.refused.too_large),
+        ("broken", counters.refused.broken),
     ]
 }
 
@@ -161,8 +162,18 @@ impl Report {
     }
 }
 
+/// Opens as many files as this process may at all, and those that it starts from then on; how many
+/// that is. The usual limit is less than what is promised here.
+pub(crate) fn all_files() -> u64 {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    limit.current.unwrap_or(u64::MAX)
+}
+
 impl Proxy {
     pub(crate) fn start(setup: &Setup) -> Self {
+        all_files();
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child", "--nocapture", "--test-threads=1"])
             .env(CHILD, setup.to_words())
