@@ -1,6 +1,9 @@
 //! Looking at the load: what the policy is shown, and handing on what it says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use runner_core::{
     admission::{Attainable, QueueSettings, Snapshot, Why},
@@ -32,6 +35,8 @@ pub(super) struct Look {
     started: Vec<Duration>,
     queue: Option<QueueSettings>,
     pub(super) results: Results,
+    /// Instances of before a restart that have not been found and proven again.
+    adopted: BTreeSet<InstanceId>,
     /// When there was a request last, if there has been any.
     busy: Option<Timestamp>,
     tick: Timestamp,
@@ -50,6 +55,7 @@ impl Look {
             started: Vec::new(),
             queue: None,
             results: Results::default(),
+            adopted: BTreeSet::new(),
             busy: None,
             tick: Timestamp::MAX,
             next: now,
@@ -61,7 +67,7 @@ impl Look {
         look
     }
 
-    /// Limits at once; what the policy learned stays.
+    /// Limits at once. What the policy learned stays, where the new one is of its kind.
     pub(super) fn apply(
         &mut self,
         shared: &Shared,
@@ -77,13 +83,24 @@ impl Look {
             Some(engine) => {
                 // What a policy was made from may be what has changed.
                 if changed {
-                    *engine.policy_mut() = (shared.policies)(settings);
+                    engine.set_policy((shared.policies)(settings));
                 }
                 drop(engine.set_limits(limits));
             }
             None => self.engine = engine((shared.policies)(settings), limits),
         }
         self.soon(now);
+    }
+
+    /// Goes on after a restart with so many instances, which were right until then: what the policy
+    /// knew of the load is lost, and nothing in flight is no reason to give any of them up.
+    pub(super) fn resume(&mut self, desired: u32, fleet: &Fleet, now: Timestamp) {
+        if let Some(engine) = &mut self.engine {
+            engine.resume(desired, now);
+        }
+        self.busy = Some(now);
+        let adopted = fleet.iter().filter(|(_, one)| one.phase == Phase::Adopting);
+        self.adopted = adopted.map(|(id, _)| *id).collect();
     }
 
     pub(super) fn next(&self) -> Timestamp {
@@ -200,7 +217,10 @@ impl Actor {
         if self.move_cap(&seen.load, errors) {
             self.publish(self.machine.snapshot(), now);
         }
-        if decision.total() != self.machine.desired() {
+        let fewer = decision.total() < self.machine.desired();
+        // Who has not been proven again counts as one that is only starting, and would be the first
+        // to go: what served before a restart is not given up before it could serve again.
+        if decision.total() != self.machine.desired() && !(fewer && self.is_recovering()) {
             let leases = |id: &InstanceId| (*id, self.way.pool.leases_of(*id));
             let load = self.machine.instances().keys().map(leases).collect();
             // Those with the fewest requests go first.
@@ -246,6 +266,16 @@ impl Actor {
         let live = self.machine.live();
         let ready = |one: &&Instance| one.phase == Phase::Ready && Some(one.revision) == live;
         self.machine.instances().values().filter(ready).count()
+    }
+
+    /// Whether there are instances of before a restart that are still to be found and proven.
+    fn is_recovering(&mut self) -> bool {
+        let instances = self.machine.instances();
+        self.look.adopted.retain(|id| {
+            let phase = instances.get(id).map(|one| one.phase);
+            matches!(phase, Some(Phase::Adopting | Phase::Proving | Phase::Waking { .. }))
+        });
+        !self.look.adopted.is_empty()
     }
 
     fn observe(&mut self, counters: &QueueCounters, now: Timestamp) -> Observation {

@@ -143,6 +143,7 @@ impl Actor {
         let mut actor = Self::new(place, machine, created, operations);
         // With those of all others.
         actor.routed = Some(actor.machine.settings().routing().clone());
+        actor.look.resume(actor.machine.desired(), actor.machine.instances(), now);
         actor.apply_settings(now);
         actor.absorb(effects, now);
         actor
