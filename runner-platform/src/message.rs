@@ -2,7 +2,7 @@
 
 use runner_core::{
     backend::LogLine,
-    id::InstanceId,
+    id::{InstanceId, OperationId},
     service::{Command, Dump},
     spec::ServiceSpec,
     time::Timestamp,
@@ -35,6 +35,8 @@ pub(crate) enum Message {
     /// Boxed: a queue of messages has room for as many as it may hold.
     Command(Box<Command>, oneshot::Sender<Result<Option<Operation>, Error>>),
     Describe(oneshot::Sender<Description>),
+    /// An operation of its own, followed from now on.
+    Follow(OperationId, oneshot::Sender<Option<Operation>>),
     Dump(oneshot::Sender<Dump>),
     Shutdown {
         aftermath: Aftermath,

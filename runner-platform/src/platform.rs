@@ -19,7 +19,7 @@ use crate::{
     describe::Description,
     events::Events,
     message::{Aftermath, Message, Request},
-    offered, operation,
+    offered,
     shared::{Entry, Shared, Stage},
 };
 
@@ -221,16 +221,13 @@ impl Platform {
     ///
     /// [`NotFound`](ErrorKind::NotFound) when it is none of those.
     pub async fn operation(&self, name: &str, id: OperationId) -> Result<Operation, Error> {
-        let seen = self.describe(name).await?;
-        let found = seen.operations.into_iter().find(|one| one.id == id).ok_or_else(|| {
-            runner_core::Error::not_found(format!("`{name}` has no operation {id} any more"))
-        })?;
-        Ok(match &found.ended {
-            Some((_, ending)) => operation::ended(id, found.kind, seen.name, ending),
-            None => {
-                self.shared.with(|registry| registry.operations.begin(id, found.kind, &seen.name))
-            }
-        })
+        let entry = self.entry(name).await?;
+        let (answer, answered) = oneshot::channel();
+        self.send(name, &entry, Message::Follow(id, answer)).await?;
+        let found = self.owed(answered).await?;
+        let none =
+            || runner_core::Error::not_found(format!("`{name}` has no operation {id} any more"));
+        Ok(found.ok_or_else(none)?)
     }
 
     /// A service at this moment.

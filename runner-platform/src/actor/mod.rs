@@ -255,6 +255,9 @@ impl Actor {
             Message::Describe(answer) => {
                 let _ = answer.send(self.describe());
             }
+            Message::Follow(id, answer) => {
+                let _ = answer.send(self.operation(id));
+            }
             Message::Dump(answer) => {
                 let _ = answer.send(self.machine.dump());
             }
