@@ -139,6 +139,8 @@ impl Driver {
                     if let Some(budget) = budget {
                         budget.close();
                     }
+                    let shared = Arc::clone(&shared);
+                    self.background.spawn(async move { recovery::remember_boot(&shared).await });
                 }
                 never = &mut lists => match never {},
                 never = &mut hints => match never {},

@@ -6,6 +6,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
 use runner_core::{
     backend::ExitStatus,
+    deployment::Phase,
     id::InstanceId,
     spec::{ServiceBuilder, ServiceSpec},
     testing::{
@@ -163,5 +164,106 @@ async fn one_that_was_starting_is_not_given_up() {
         assert_eq!(living(&world), before, "{:?}", see(&platform).await.decision);
         pass(SECOND).await;
     }
-    assert_eq!(see(&platform).await.ready(), 4);
+    let seen = see(&platform).await;
+    let passed = |phase| matches!(phase, Phase::Ready | Phase::Standby);
+    assert!(seen.instances.iter().all(|one| passed(one.phase)), "{seen:#?}");
+}
+
+/// Twelve services whose instances take a minute to start, on a host that goes down.
+async fn rebooted() -> Memory {
+    let slow =
+        Faults::none().life(On::every(Call::Start), Life::serving().listens_after(60 * SECOND));
+    let world = Memory::with_engine(4, Engine::new().with_faults(slow));
+    let platform = Running::of(&world);
+    for number in 0..SERVICES {
+        let spec = hello().with(|raw| raw.health.start_allowance = Some("90s".into()));
+        let _ = platform.create(format!("hello-{number}"), spec).await.expect("accepted");
+    }
+    pass(120 * SECOND).await;
+    assert_eq!(ready(&platform).await, SERVICES);
+    let id = platform.id();
+    platform.crash(&world).await;
+    for instance in living(&world) {
+        world.engine().with(|engine, now| engine.kill(id, instance, ExitStatus::Signal(9), now));
+    }
+    world
+}
+
+fn after_boot(world: &Memory) -> Running {
+    Running::by(world.builder().boot("the next").starts_after_boot(2))
+}
+
+async fn ready(platform: &Platform) -> usize {
+    let mut ready = 0;
+    for name in platform.list().await.expect("it runs") {
+        ready += platform.describe(name.as_str()).await.expect("there").ready();
+    }
+    ready
+}
+
+const SERVICES: usize = 12;
+
+#[tokio::test(start_paused = true)]
+async fn after_a_boot_what_waits_for_its_turn_is_not_too_slow() {
+    let world = rebooted().await;
+    let platform = after_boot(&world);
+    let mut seconds = 0;
+    while ready(&platform).await < SERVICES {
+        let starting = living(&world).len() - ready(&platform).await;
+        assert!(starting <= 2, "{starting} start at once");
+        assert!(seconds < 400, "two at a time, a minute each: all within six");
+        pass(SECOND).await;
+        seconds += 1;
+    }
+    assert!(seconds > 300, "the last waited longer than it may take: {seconds} s");
+    for name in platform.list().await.expect("it runs") {
+        let history = platform.history(name.as_str(), 100).await.expect("read");
+        let slow = history.iter().find(|entry| entry.message.contains("too slow"));
+        assert!(slow.is_none(), "{history:#?}");
+        // The one before the boot, and the one after it.
+        let seen = platform.describe(name.as_str()).await.expect("there");
+        assert_eq!(seen.instances[0].id.number, 2, "{seen:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_wanted_any_more_when_its_turn_comes_is_never_started() {
+    let world = rebooted().await;
+    let platform = after_boot(&world);
+    pass(5 * SECOND).await;
+    let started: BTreeSet<_> = living(&world).iter().map(|one| one.service).collect();
+    assert_eq!(started.len(), 2);
+    let mut paused = Vec::new();
+    for name in platform.list().await.expect("it runs") {
+        let seen = platform.describe(name.as_str()).await.expect("there");
+        if !started.contains(&seen.id) {
+            platform
+                .pause(name.as_str())
+                .await
+                .expect("accepted")
+                .finished()
+                .await
+                .expect("paused");
+            paused.push(seen.id);
+        }
+    }
+    for _ in 0..200 {
+        pass(SECOND).await;
+        assert!(living(&world).iter().all(|one| !paused.contains(&one.service)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_while_all_start_after_a_boot_rations_on() {
+    let world = rebooted().await;
+    let platform = after_boot(&world);
+    pass(90 * SECOND).await;
+    platform.crash(&world).await;
+    let platform = after_boot(&world);
+    for _ in 0..120 {
+        pass(SECOND).await;
+        let starting = living(&world).len() - ready(&platform).await;
+        // Those that were starting when it was killed go on beside the two that may.
+        assert!(starting <= 4, "{starting} start at once");
+    }
 }

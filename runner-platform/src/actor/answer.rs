@@ -15,6 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 /// What a call came to.
 pub(super) enum Answer {
     Event(Event),
+    /// A start has its place in the budget; none where there is no budget any more.
+    Turn(InstanceId, Option<OwnedSemaphorePermit>),
     Started {
         instance: InstanceId,
         started: Started,

@@ -13,7 +13,11 @@ use runner_core::{
     time::Timestamp,
 };
 use runner_health::{probe::Seen, verdict::Verdict};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, TryAcquireError},
+    task::AbortHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use super::{Actor, answer::Answer};
 use crate::{shared::ListAsk, within::answer_within};
@@ -33,6 +37,7 @@ impl Actor {
                     self.tell_machine(deployment::Event::Demand);
                 }
             }
+            Answer::Turn(instance, permit) => self.has_turn(instance, permit),
             Answer::Started { instance, started, permit } => {
                 if let Some(permit) = permit {
                     self.starting.insert(instance, permit);
@@ -63,6 +68,51 @@ impl Actor {
         job: bool,
         now: Timestamp,
     ) {
+        let budget = self.shared.with(|registry| registry.start_budget.clone());
+        let permit = match budget.as_ref().map(|budget| Arc::clone(budget).try_acquire_owned()) {
+            Some(Err(TryAcquireError::NoPermits)) => None,
+            // Closed when the rush is over: then nobody needs a place.
+            Some(Err(TryAcquireError::Closed)) | None => Some(None),
+            Some(Ok(permit)) => Some(Some(permit)),
+        };
+        match (permit, budget) {
+            (None, Some(budget)) => {
+                let turn = async move { Answer::Turn(instance, budget.acquire_owned().await.ok()) };
+                let waiting = self.calls.spawn(turn);
+                self.queued.insert(instance, Queued { revision, job, waiting });
+            }
+            (permit, _) => self.begin(instance, revision, job, permit.flatten(), now),
+        }
+    }
+
+    /// A start that waited has its place: the machine hears that its time counts from now, unless it
+    /// has given it up meanwhile.
+    fn has_turn(&mut self, instance: InstanceId, permit: Option<OwnedSemaphorePermit>) {
+        let Some(Queued { revision, job, .. }) = self.queued.remove(&instance) else { return };
+        let now = self.shared.clock.now();
+        self.tell_machine(deployment::Event::Begun(instance));
+        // Before timers are looked at: the one of this start may have run out while it waited.
+        self.hear(now);
+        if matches!(self.phase(instance), Some(Phase::Starting { .. })) {
+            self.begin(instance, revision, job, permit, now);
+        }
+    }
+
+    /// Nobody wants it started any more.
+    pub(super) fn give_up_turn(&mut self, instance: InstanceId) {
+        if let Some(queued) = self.queued.remove(&instance) {
+            queued.waiting.abort();
+        }
+    }
+
+    fn begin(
+        &mut self,
+        instance: InstanceId,
+        revision: RevisionNumber,
+        job: bool,
+        permit: Option<OwnedSemaphorePermit>,
+        now: Timestamp,
+    ) {
         self.look.born(instance, now);
         let request = match self.request(instance, revision, job) {
             Ok(request) => request,
@@ -73,14 +123,8 @@ impl Actor {
         };
         let allowance = self.machine.revision(revision).map(|spec| spec.health().start_allowance);
         let limit = allowance.unwrap_or(CALL_LIMIT).max(CALL_LIMIT);
-        let budget = self.shared.with(|registry| registry.start_budget.clone());
         let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
         self.call(async move {
-            // Closed when the rush is over: then nobody needs a place.
-            let permit = match budget {
-                Some(budget) => budget.acquire_owned().await.ok(),
-                None => None,
-            };
             match answer_within(limit, || backend.start(fence, request)).await {
                 Ok(started) => Answer::Started { instance, started, permit },
                 Err(error) => {
@@ -299,6 +343,13 @@ impl Actor {
     pub(super) fn call(&mut self, call: impl Future<Output = Answer> + Send + 'static) {
         self.calls.spawn(call);
     }
+}
+
+/// A start that waits for its turn; what it is made from is looked up when it has it.
+pub(super) struct Queued {
+    revision: RevisionNumber,
+    job: bool,
+    waiting: AbortHandle,
 }
 
 fn sight(seen: Seen) -> ProbeSight {

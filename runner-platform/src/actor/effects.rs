@@ -49,6 +49,7 @@ impl Actor {
                 self.monitor.remove(instance);
                 self.draining.remove(&instance);
                 self.starting.remove(&instance);
+                self.give_up_turn(instance);
                 self.stop(instance);
             }
             // Being on record is all there is to it.
@@ -80,12 +81,13 @@ impl Actor {
             self.look.stir(now);
         }
         // What has left the fleet is asked nothing any more, however it left.
-        let instances = self.machine.instances();
-        let gone = self.look.forget_gone(instances, now);
+        let gone = self.look.forget_gone(self.machine.instances(), now);
         for instance in gone {
             self.monitor.remove(instance);
             self.starting.remove(&instance);
+            self.give_up_turn(instance);
         }
+        let instances = self.machine.instances();
         self.starting.retain(|instance, _| {
             let phase = instances.get(instance).map(|one| one.phase);
             matches!(phase, Some(Phase::Starting { .. } | Phase::Proving))

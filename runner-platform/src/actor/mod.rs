@@ -47,6 +47,7 @@ use tokio::{
 pub(crate) use self::record::Stored;
 use self::{
     answer::{Answer, Values},
+    calls::Queued,
     look::Look,
     record::Outbox,
     verdicts::Verdicts,
@@ -88,6 +89,8 @@ pub(crate) struct Actor {
     plans: BTreeMap<RevisionNumber, Arc<Plan>>,
     /// Instances whose last request is waited for.
     draining: BTreeMap<InstanceId, u64>,
+    /// Starts that wait for a place in the start budget.
+    queued: BTreeMap<InstanceId, Queued>,
     /// Places of the start budget, until the instance has passed or is gone.
     starting: BTreeMap<InstanceId, OwnedSemaphorePermit>,
     /// Instances whose time to start is over, while it is found out why.
@@ -177,6 +180,7 @@ impl Actor {
             values: BTreeMap::new(),
             plans: BTreeMap::new(),
             draining: BTreeMap::new(),
+            queued: BTreeMap::new(),
             starting: BTreeMap::new(),
             why: BTreeSet::new(),
             look,
@@ -220,7 +224,7 @@ impl Actor {
             answer = &mut self.outbox.commit => self.committed(answer),
             notice = self.way.pool.notice() => self.noticed(notice),
             Some(answer) = self.calls.join_next() => {
-                // A call that was aborted is one of a task that ends.
+                // A call that was aborted is one that nobody waits for.
                 if let Ok(answer) = answer {
                     self.answered(answer);
                 }
@@ -294,6 +298,9 @@ impl Actor {
         for (timer, at) in self.machine.timers() {
             match timer {
                 _ if at > now => {}
+                // What it may take counts from its turn.
+                Timer::Fleet(deployment::Timer::Allowance(instance))
+                    if self.queued.contains_key(&instance) => {}
                 // It is answered with why.
                 Timer::Fleet(deployment::Timer::Allowance(instance)) => self.ask_why(instance),
                 timer => self.queue.push_back(Event::Due(timer)),
@@ -303,7 +310,9 @@ impl Actor {
 
     fn next_wake(&self) -> Timestamp {
         let asked = |timer: &Timer| match timer {
-            Timer::Fleet(deployment::Timer::Allowance(instance)) => self.why.contains(instance),
+            Timer::Fleet(deployment::Timer::Allowance(instance)) => {
+                self.why.contains(instance) || self.queued.contains_key(instance)
+            }
             _ => false,
         };
         let timers = self.machine.timers().into_iter().filter(|(timer, _)| !asked(timer));
