@@ -4,9 +4,12 @@
 //! anew that panicked, asks the backend for lists (one for all who ask at the time) and hands on
 //! its hints. Dropping it ends every task and leaves instances as they are.
 
+mod follow;
 mod hints;
 mod lists;
 mod recovery;
+
+pub(crate) use self::follow::Birth;
 
 use std::{
     collections::BTreeMap,
@@ -57,8 +60,10 @@ pub struct Driver {
     /// The front door, while it is open.
     door: JoinSet<()>,
     door_handle: Option<FrontDoorHandle>,
-    /// Connections to instances, and those who follow what they write.
+    /// Connections to instances.
     background: JoinSet<()>,
+    /// Those who follow what instances write.
+    followers: JoinSet<()>,
     ends: Ends,
 }
 
@@ -82,7 +87,19 @@ impl Driver {
         let (tasks, panics, background) = (JoinSet::new(), BTreeMap::new(), JoinSet::new());
         let (door, door_handle) = (JoinSet::new(), None);
         let ends = Ends(shared);
-        Self { requests, asked, tasks, panics, entrances, door, door_handle, background, ends }
+        let followers = JoinSet::new();
+        Self {
+            requests,
+            asked,
+            tasks,
+            panics,
+            entrances,
+            door,
+            door_handle,
+            background,
+            followers,
+            ends,
+        }
     }
 
     /// Runs the platform until [`shutdown`](crate::Platform::shutdown), or until it is dropped.
@@ -118,8 +135,8 @@ impl Driver {
                 biased;
                 Some(request) = self.requests.recv() => match request {
                     Request::Create { spec, answer } => self.create(*spec, answer),
-                    Request::Follow { instance, since, lines } => {
-                        self.background.spawn(hints::follow(Arc::clone(&shared), instance, since, lines));
+                    Request::Follow(asked) => {
+                        self.followers.spawn(follow::follow(Arc::clone(&shared), asked));
                     }
                     Request::Shutdown { aftermath, until, answer } => {
                         self.shut_down(aftermath, until).await;
@@ -133,6 +150,7 @@ impl Driver {
                     }
                 }
                 Some(_) = self.background.join_next() => {}
+                Some(_) = self.followers.join_next() => {}
                 () = &mut rush, if rushing => {
                     rushing = false;
                     let budget = shared.with(|registry| registry.start_budget.take());
@@ -230,8 +248,11 @@ impl Driver {
         let message: Arc<str> = match over {
             Ok(_) => {
                 self.panics.remove(&name);
-                self.ends.0.paths.withdraw(&name);
-                self.ends.0.with(|registry| registry.leave(&name));
+                let shared = &self.ends.0;
+                shared.paths.withdraw(&name);
+                if let Some(gone) = shared.with(|registry| registry.leave(&name)) {
+                    let _ = shared.births.send(Birth::Gone(gone.id));
+                }
                 return;
             }
             Err(message) => message.into(),
@@ -276,6 +297,10 @@ impl Driver {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
         self.tasks.shutdown().await;
+        let _ = self.ends.0.births.send(Birth::Over(aftermath));
+        // Who does not read what it follows keeps nobody waiting.
+        let deadline = deadline.min(Instant::now() + LAST_LINES);
+        while let Ok(Some(_)) = timeout_at(deadline, self.followers.join_next()).await {}
     }
 }
 
@@ -317,5 +342,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const FORGIVEN: Duration = Duration::from_secs(600);
 /// What calls have beyond the deadline of a shutdown to be answered.
 const LAST_CALLS: Duration = Duration::from_secs(5);
+/// What those who follow have to be told the last words of instances.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// How long starts are rationed after a boot of the host.
 const RUSH: Duration = Duration::from_secs(600);

@@ -2,14 +2,14 @@
 
 use runner_core::{
     backend::LogLine,
-    id::{InstanceId, OperationId},
+    id::{InstanceId, OperationId, ServiceId},
     service::{Command, Dump},
     spec::ServiceSpec,
     time::Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::{Error, Operation, describe::Description};
+use crate::{Error, LogsFrom, Operation, describe::Description, driver::Birth};
 
 /// What becomes of instances when the platform ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,17 @@ pub enum Aftermath {
 /// What handles ask of the driver.
 pub(crate) enum Request {
     Create { spec: Box<ServiceSpec>, answer: oneshot::Sender<Result<Operation, Error>> },
-    Follow { instance: InstanceId, since: Timestamp, lines: mpsc::Sender<(InstanceId, LogLine)> },
+    Follow(Follow),
     Shutdown { aftermath: Aftermath, until: Timestamp, answer: oneshot::Sender<()> },
+}
+
+/// Somebody who follows what the instances of a service write.
+pub(crate) struct Follow {
+    pub(crate) service: ServiceId,
+    pub(crate) from: LogsFrom,
+    /// Heard from before it was asked: none that comes meanwhile is missed.
+    pub(crate) births: broadcast::Receiver<Birth>,
+    pub(crate) lines: mpsc::Sender<(InstanceId, LogLine)>,
 }
 
 /// What a service's task is asked.

@@ -3,13 +3,12 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use runner_core::{
-    backend::{ForeignInstance, LogLine},
+    backend::ForeignInstance,
     error::ErrorKind,
-    id::{InstanceId, OperationId, PlatformId, RevisionNumber, ServiceName},
+    id::{OperationId, PlatformId, RevisionNumber, ServiceName},
     journal::HistoryEntry,
     service::{Command, Dump},
     spec::{Plan, ServiceBuilder, ServiceSpec, plan},
-    time::Timestamp,
 };
 use runner_proxy::pool::Pool;
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +17,8 @@ use crate::{
     DataPath, Error, Operation, PlatformBuilder, ServicePath,
     describe::Description,
     events::Events,
-    message::{Aftermath, Message, Request},
+    logs::{LINES, Logs, LogsFrom},
+    message::{Aftermath, Follow, Message, Request},
     offered,
     shared::{Entry, Shared, Stage},
 };
@@ -280,24 +280,25 @@ impl Platform {
         Ok(self.shared.journal.history(entry.id, limit).await?)
     }
 
-    /// What the instances that a service has now wrote from `since` on, and go on to write: ends
-    /// when all of them have.
+    /// What the instances of a service write: all that there are, all that come while it is followed
+    /// (by scaling, by deployments, after a crash), and what those wrote that have just ended. Ends
+    /// when the service is gone or the platform ends; dropped, nobody reads any more.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported) where the backend cannot read it.
-    pub async fn logs(&self, name: &str, since: Timestamp) -> Result<Logs, Error> {
+    /// [`Unsupported`](ErrorKind::Unsupported) where the backend cannot read it; when there is no
+    /// such service.
+    pub async fn logs(&self, name: &str, from: LogsFrom) -> Result<Logs, Error> {
         if !self.shared.capabilities.logs {
             let message = "this backend cannot read what instances write";
             return Err(runner_core::Error::new(ErrorKind::Unsupported, message).into());
         }
-        let instances = self.describe(name).await?.instances;
+        let service = self.entry(name).await?.id;
+        let births = self.shared.births.subscribe();
         let (sender, lines) = mpsc::channel(LINES);
-        for one in instances {
-            let request = Request::Follow { instance: one.id, since, lines: sender.clone() };
-            self.shared.requests.send(request).await.map_err(|_| Error::Stopped)?;
-        }
-        Ok(Logs { lines })
+        let request = Request::Follow(Follow { service, from, births, lines: sender });
+        self.shared.requests.send(request).await.map_err(|_| Error::Stopped)?;
+        Ok(Logs::new(lines))
     }
 
     /// What unknown platforms left beside this one's instances, as of the newest list.
@@ -398,20 +399,3 @@ impl Platform {
         })
     }
 }
-
-/// What instances write; made by [`Platform::logs`].
-#[derive(Debug)]
-pub struct Logs {
-    lines: mpsc::Receiver<(InstanceId, LogLine)>,
-}
-
-impl Logs {
-    /// The next line, and whose it is; nothing when there is no more. May be dropped and called
-    /// again.
-    pub async fn next(&mut self) -> Option<(InstanceId, LogLine)> {
-        self.lines.recv().await
-    }
-}
-
-/// As many lines as are read ahead of who follows.
-const LINES: usize = 64;

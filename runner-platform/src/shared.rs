@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::{
     clock::Clock,
+    driver::Birth,
     events::Happening,
     message::{Message, Request},
     operation::Followed,
@@ -64,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) boot: Option<String>,
     pub(crate) processors: usize,
     pub(crate) events: broadcast::Sender<Happening>,
+    /// Instances that come, for those who follow what they write.
+    pub(crate) births: broadcast::Sender<Birth>,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) lists: mpsc::UnboundedSender<ListAsk>,
     pub(crate) stage: watch::Sender<Stage>,
@@ -99,9 +102,9 @@ impl Registry {
         self.services.insert(name.clone(), entry);
     }
 
-    pub(crate) fn leave(&mut self, name: &ServiceName) {
+    pub(crate) fn leave(&mut self, name: &ServiceName) -> Option<Entry> {
         self.labels.remove(&name.host_label());
-        self.services.remove(name);
+        self.services.remove(name)
     }
 
     /// Who has this name, or one that a host name would not tell from it.
@@ -147,6 +150,7 @@ impl Shared {
             boot,
             processors,
             events: broadcast::Sender::new(EVENTS),
+            births: broadcast::Sender::new(BIRTHS),
             requests,
             lists,
             stage: watch::Sender::new(Stage::Recovering),
@@ -193,3 +197,5 @@ impl fmt::Debug for Shared {
 
 /// Those who watch and fall further behind than this miss some, and are told how many.
 const EVENTS: usize = 1_024;
+/// Those who follow what is written and fall further behind than this look at a list.
+const BIRTHS: usize = 256;

@@ -60,7 +60,7 @@ async fn say_all(
                     stage.say(Line::new().and(Tone::Faint, &words));
                     said_last = words;
                 }
-                // One that ends soon may be gone at the next look.
+                // One that is new may have written something before the next look.
                 if let Some(logs) = &mut logs
                     && let Ok(service) = platform.describe(happening.service.as_str()).await
                 {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Actor, answer::Answer};
-use crate::{shared::ListAsk, within::answer_within};
+use crate::{driver::Birth, shared::ListAsk, within::answer_within};
 
 impl Actor {
     pub(super) fn answered(&mut self, answer: Answer) {
@@ -42,6 +42,7 @@ impl Actor {
                 if let Some(permit) = permit {
                     self.starting.insert(instance, permit);
                 }
+                self.is_there(instance);
                 for warning in started.warnings {
                     self.say("StartWarning", warning, self.shared.clock.now());
                 }
@@ -176,6 +177,11 @@ impl Actor {
         request.limits = limits;
         request.directory = spec.instance().working_directory.as_ref().map(Into::into);
         Ok(request)
+    }
+
+    /// Tells those who read what instances write.
+    pub(super) fn is_there(&self, instance: InstanceId) {
+        let _ = self.shared.births.send(Birth::Born(instance));
     }
 
     pub(super) fn stop(&mut self, instance: InstanceId) {

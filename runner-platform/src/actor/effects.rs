@@ -122,6 +122,8 @@ impl Actor {
     fn probe(&mut self, instance: InstanceId) {
         let Some(one) = self.machine.instances().get(&instance) else { return };
         let (Some(address), revision) = (one.address.0.clone(), one.revision) else { return };
+        // One whose start was not answered is known from a list.
+        self.is_there(instance);
         match self.monitor.verdict(instance) {
             // It may serve already, which is not said twice.
             Some(Verdict::Ready) => {

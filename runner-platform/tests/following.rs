@@ -1,0 +1,163 @@
+//! What those are told who follow a platform: operations, what instances write, what happens.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use runner_core::{
+    backend::{ExitStatus, LogLine, OutputStream},
+    error::ErrorKind,
+    id::InstanceId,
+    spec::{ServiceBuilder, ServiceSpec},
+    testing::backend::{Engine, Faults, Life, On, Operation as Call},
+    time::Timestamp,
+};
+use runner_platform::{Aftermath, Driver, Error, Logs, LogsFrom, Platform, testing::Memory};
+use tokio::{task::JoinHandle, time::timeout};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn spawn(driver: Driver) -> JoinHandle<Result<(), Error>> {
+    #[expect(clippy::disallowed_methods, reason = "the embedding program spawns the driver")]
+    tokio::spawn(driver.run())
+}
+
+fn run(world: &Memory) -> Platform {
+    let (platform, driver) = world.platform();
+    spawn(driver);
+    platform
+}
+
+fn hello() -> ServiceBuilder {
+    ServiceSpec::command(["./hello"]).cap(10).between(1, 4)
+}
+
+async fn created(world: &Memory) -> Platform {
+    let platform = run(world);
+    platform.create("hello", hello()).await.expect("accepted").finished().await.expect("deployed");
+    platform
+}
+
+#[expect(clippy::disallowed_methods, reason = "time is paused: it passes when everybody waits")]
+async fn pass(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_ends_while_it_is_looked_for_is_not_followed_for_ever() {
+    let world = Memory::new(1);
+    let platform = created(&world).await;
+    let update = platform.change("hello", |spec| spec.environment("A", "b")).await;
+    let update = update.expect("accepted");
+    let mut asked = Box::pin(platform.operation("hello", update.id()));
+    tokio::select! {
+        biased;
+        found = &mut asked => panic!("nobody had time to answer: {found:?}"),
+        () = std::future::ready(()) => {}
+    }
+    // The answer comes while it is under way, and is looked at when it has ended.
+    update.finished().await.expect("deployed");
+    pass(SECOND).await;
+    let found = asked.await.expect("it is remembered");
+    timeout(3_600 * SECOND, found.finished()).await.expect("it ended").expect("deployed");
+    let again = platform.operation("hello", update.id()).await.expect("it is remembered");
+    assert_eq!(again.ended(), Some(Ok(())));
+    let none = platform.operation("hello", other_id()).await.expect_err("there is none");
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+}
+
+fn other_id() -> runner_core::id::OperationId {
+    runner_core::id::OperationId::from_random(7)
+}
+
+/// One that says what it is when it is a second old, and goes on saying so every ten seconds.
+fn talking(name: &str) -> Life {
+    let line = |life: Life, age: u64| {
+        life.writes(Duration::from_secs(age), OutputStream::Stdout, format!("{name} {age}"))
+    };
+    [1, 11, 21, 31].into_iter().fold(Life::serving(), line)
+}
+
+async fn next(logs: &mut Logs) -> (InstanceId, LogLine) {
+    timeout(3_600 * SECOND, logs.next()).await.expect("within an hour").expect("there is more")
+}
+
+async fn texts(logs: &mut Logs, count: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    for _ in 0..count {
+        texts.push(next(logs).await.1.text);
+    }
+    texts
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_written_is_followed_across_deployments_and_crashes() {
+    let lives = Faults::none()
+        .life(On::nth(Call::Start, 1), talking("first"))
+        .life(
+            On::nth(Call::Start, 2),
+            talking("second").ends_after(200 * SECOND, ExitStatus::Code(1)),
+        )
+        .life(On::nth(Call::Start, 3), talking("third"));
+    let world = Memory::with_engine(2, Engine::new().with_faults(lives));
+    let platform = created(&world).await;
+    pass(5 * SECOND).await;
+    let mut logs = platform.logs("hello", LogsFrom::Now).await.expect("it can be read");
+    let (one, line) = next(&mut logs).await;
+    assert_eq!((&*line.text, line.stream, one.number), ("first 11", OutputStream::Stdout, 1));
+    let update = platform.change("hello", |spec| spec.environment("A", "b")).await;
+    update.expect("accepted").finished().await.expect("deployed");
+    let mut seen = BTreeSet::new();
+    while !seen.contains("third 31") {
+        assert!(seen.insert(next(&mut logs).await.1.text), "no line is told twice");
+    }
+    for text in ["second 1", "second 11", "third 1", "third 11", "third 21"] {
+        assert!(seen.contains(text), "{text} in {seen:?}");
+    }
+    assert!(!seen.contains("first 1"), "that was before");
+    platform.delete("hello").await.expect("accepted").finished().await.expect("deleted");
+    let end = timeout(60 * SECOND, logs.next()).await.expect("it ends with its service");
+    assert_eq!(end, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_one_that_has_crashed_are_there_in_the_order_of_time() {
+    let crashing = |name: &str| {
+        let line = format!("{name} goes down");
+        let life = talking(name).writes(14 * SECOND, OutputStream::Stderr, line);
+        life.ends_after(15 * SECOND, ExitStatus::Code(1))
+    };
+    let lives = Faults::none()
+        .life(On::nth(Call::Start, 1), crashing("first"))
+        .life(On::nth(Call::Start, 2), talking("second"));
+    let world = Memory::with_engine(3, Engine::new().with_faults(lives));
+    let platform = created(&world).await;
+    pass(30 * SECOND).await;
+    let ready = platform.describe("hello").await.expect("there");
+    assert_eq!((ready.ready(), ready.instances[0].id.number), (1, 2), "{ready:#?}");
+    let mut logs = platform.logs("hello", LogsFrom::Last(4)).await.expect("it can be read");
+    let told = texts(&mut logs, 4).await;
+    assert_eq!(told, ["first 11", "first goes down", "second 1", "second 11"]);
+    let (two, line) = next(&mut logs).await;
+    assert_eq!((two.number, &*line.text), (2, "second 21"), "and goes on");
+    let mut since = platform.logs("hello", LogsFrom::Since(Timestamp::EPOCH)).await.expect("read");
+    let all: BTreeSet<_> = texts(&mut since, 6).await.into_iter().collect();
+    assert!(all.contains("first 1") && all.contains("second 21"), "{all:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_what_is_written_holds_up_no_shutdown() {
+    let mut life = Life::serving();
+    for number in 0..500 {
+        life = life.writes(Duration::from_millis(number), OutputStream::Stdout, "a line");
+    }
+    let lives = Faults::none().life(On::every(Call::Start), life);
+    let world = Memory::with_engine(4, Engine::new().with_faults(lives));
+    let platform = created(&world).await;
+    let logs = platform.logs("hello", LogsFrom::Since(Timestamp::EPOCH)).await.expect("read");
+    pass(10 * SECOND).await;
+    let began = world.now();
+    platform.shutdown(30 * SECOND, Aftermath::Stop).await.expect("ended");
+    assert!(world.now().since(began) < 10 * SECOND);
+    drop(logs);
+    let refusal = platform.logs("hello", LogsFrom::Now).await.expect_err("over");
+    assert!(matches!(refusal, Error::Stopped), "{refusal}");
+}
