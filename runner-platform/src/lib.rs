@@ -129,10 +129,10 @@ mod within;
 struct Readme;
 
 pub use builder::PlatformBuilder;
-pub use describe::{Description, InstanceSummary};
+pub use describe::{Description, InstanceSummary, OperationDump};
 pub use driver::Driver;
 pub use error::{Error, OperationFailed};
-pub use events::{Events, Happening};
+pub use events::{Events, Happening, Told};
 pub use logs::{Logs, LogsFrom};
 pub use message::Aftermath;
 pub use offered::NotOffered;

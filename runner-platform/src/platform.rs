@@ -9,13 +9,14 @@ use runner_core::{
     journal::HistoryEntry,
     service::{Command, Dump},
     spec::{Plan, ServiceBuilder, ServiceSpec, plan},
+    time::Timestamp,
 };
 use runner_proxy::pool::Pool;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     DataPath, Error, Operation, PlatformBuilder, ServicePath,
-    describe::Description,
+    describe::{Description, OperationDump},
     events::Events,
     logs::{LINES, Logs, LogsFrom},
     message::{Aftermath, Follow, Message, Request},
@@ -225,9 +226,7 @@ impl Platform {
         let (answer, answered) = oneshot::channel();
         self.send(name, &entry, Message::Follow(id, answer)).await?;
         let found = self.owed(answered).await?;
-        let none =
-            || runner_core::Error::not_found(format!("`{name}` has no operation {id} any more"));
-        Ok(found.ok_or_else(none)?)
+        Ok(found.ok_or_else(|| no_operation(name, id))?)
     }
 
     /// A service at this moment.
@@ -255,6 +254,28 @@ impl Platform {
         self.owed(answered).await
     }
 
+    /// Everything about one operation of a service, for a ticket: serialises as JSON, and holds the
+    /// value of no secret. Of the newest twenty of its service.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when it is none of those; when the journal cannot be read.
+    pub async fn dump_operation(
+        &self,
+        name: &str,
+        id: OperationId,
+    ) -> Result<OperationDump, Error> {
+        let Description { operations, spec, .. } = self.describe(name).await?;
+        let found = operations.into_iter().find(|one| one.id == id);
+        let operation = found.ok_or_else(|| no_operation(name, id))?;
+        let until = operation.ended.as_ref().map_or(Timestamp::MAX, |(at, _)| *at);
+        let mut history = self.history(name, HISTORY).await?;
+        history.retain(|entry| (operation.began..=until).contains(&entry.at));
+        history.reverse();
+        let service = self.dump(name).await?;
+        Ok(OperationDump { operation, history, spec, service })
+    }
+
     /// The names of all services.
     ///
     /// # Errors
@@ -267,7 +288,19 @@ impl Platform {
 
     /// What happens from now on, to all services.
     pub fn events(&self) -> Events {
-        Events::new(self.shared.events.subscribe())
+        Events::new(self.shared.events.subscribe(), None)
+    }
+
+    /// What happens from now on to one service.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such service.
+    pub async fn events_of(&self, name: &str) -> Result<Events, Error> {
+        let heard = self.shared.events.subscribe();
+        self.entry(name).await?;
+        let only = name.parse().map_err(|_| Error::NoSuchService(name.to_owned()))?;
+        Ok(Events::new(heard, Some(only)))
     }
 
     /// What happened to a service, newest first, at most `limit`.
@@ -399,3 +432,11 @@ impl Platform {
         })
     }
 }
+
+fn no_operation(name: &str, id: OperationId) -> runner_core::Error {
+    runner_core::Error::not_found(format!("`{name}` has no operation {id} any more"))
+}
+
+/// As far back as an operation is looked for in the history: more than any has entries, however many
+/// of its instances fail.
+const HISTORY: usize = 1_000;

@@ -1,16 +1,16 @@
-//! What those are told who follow a platform: operations, what instances write, what happens.
+//! What those are told who ask and follow: operations, what instances write, what happens, what would.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use runner_core::{
-    backend::{ExitStatus, LogLine, OutputStream},
+    backend::{ContainerBackend as _, ExitStatus, Fence, LogLine, OutputStream, StartRequest},
     error::ErrorKind,
-    id::InstanceId,
+    id::{Epoch, InstanceId, PlatformId, ServiceId},
     spec::{ServiceBuilder, ServiceSpec},
     testing::backend::{Engine, Faults, Life, On, Operation as Call},
     time::Timestamp,
 };
-use runner_platform::{Aftermath, Driver, Error, Logs, LogsFrom, Platform, testing::Memory};
+use runner_platform::{Aftermath, Driver, Error, Logs, LogsFrom, Platform, Told, testing::Memory};
 use tokio::{task::JoinHandle, time::timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -160,4 +160,91 @@ async fn who_does_not_read_what_is_written_holds_up_no_shutdown() {
     drop(logs);
     let refusal = platform.logs("hello", LogsFrom::Now).await.expect_err("over");
     assert!(matches!(refusal, Error::Stopped), "{refusal}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_one_service_is_told_to_who_watches_that_one() {
+    let world = Memory::new(5);
+    let platform = created(&world).await;
+    platform.create("other", hello()).await.expect("accepted").finished().await.expect("deployed");
+    let mut events = platform.events_of("hello").await.expect("there");
+    platform.deploy("other").await.expect("accepted").finished().await.expect("deployed");
+    platform.deploy("hello").await.expect("accepted").finished().await.expect("deployed");
+    let mut heard = 0;
+    while let Ok(told) = timeout(SECOND, events.next()).await {
+        let Some(Told::Happened(happening)) = told else { panic!("nothing was missed: {told:?}") };
+        assert_eq!(happening.service.as_str(), "hello");
+        heard += 1;
+    }
+    assert!(heard > 0, "its own deployment");
+    let none = platform.events_of("nobody").await.expect_err("not there");
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_is_dumped_with_what_happened_in_it() {
+    let engine = Engine::new().with_faults(
+        Faults::none().life(On::nth(Call::Start, 2), Life::ending(SECOND, ExitStatus::Code(7))),
+    );
+    let world = Memory::with_engine(6, engine);
+    let platform = created(&world).await;
+    pass(60 * SECOND).await;
+    let spec = hello().environment("TOKEN", "b");
+    let update = platform.update("hello", spec).await.expect("accepted");
+    let id = update.id();
+    let under_way = platform.dump_operation("hello", id).await.expect("it is there");
+    assert_eq!((under_way.operation.id, &under_way.operation.ended), (id, &None));
+    assert_eq!(under_way.service.operation.map(|(id, _)| id), Some(id));
+    let _ = update.finished().await;
+    pass(60 * SECOND).await;
+    platform.deploy("hello").await.expect("accepted").finished().await.ok();
+    let dump = platform.dump_operation("hello", id).await.expect("it is remembered");
+    let (ended, _) = dump.operation.ended.clone().expect("it has ended");
+    let times: Vec<_> = dump.history.iter().map(|entry| entry.at).collect();
+    assert!(times.is_sorted() && !times.is_empty(), "{:#?}", dump.history);
+    assert!(times.iter().all(|at| (dump.operation.began..=ended).contains(at)));
+    let json = serde_json::to_string(&dump).expect("it serialises");
+    assert!(json.contains(&id.to_string()) && json.contains("TOKEN"), "{json}");
+    let none = platform.dump_operation("hello", other_id()).await.expect_err("there is none");
+    assert_eq!(none.kind(), ErrorKind::NotFound);
+    let all = platform.dump("hello").await.expect("there");
+    assert_eq!(all.desired, 1);
+    serde_json::to_string(&all).expect("it serialises");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_says_what_applying_would_do_and_does_nothing() {
+    let world = Memory::new(7);
+    let platform = run(&world);
+    let spec = |builder: ServiceBuilder| builder.check("hello").expect("sound").value;
+    let plan = platform.plan(&spec(hello())).await.expect("asked");
+    assert!(!plan.is_empty());
+    assert!(platform.list().await.expect("it runs").is_empty(), "nothing was done");
+    platform.apply(spec(hello())).await.expect("accepted").finished().await.expect("deployed");
+    assert!(platform.plan(&spec(hello())).await.expect("asked").is_empty());
+    let setting = platform.plan(&spec(hello().cap(3))).await.expect("asked");
+    assert!(!setting.is_empty() && !setting.deploys(), "{setting}");
+    assert!(platform.plan(&spec(hello().environment("A", "b"))).await.expect("asked").deploys());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_platform_left_is_reported_and_removed_by_a_person_alone() {
+    let world = Memory::new(8);
+    let stranger = Fence { platform: PlatformId::from_random(99), epoch: Epoch::FIRST };
+    let theirs = ServiceId::from_random(1).instance(1);
+    let words = vec!["./other".to_owned()];
+    let backend = world.engine().open();
+    backend.start(stranger, StartRequest::command(theirs, words)).await.expect("started");
+    let platform = created(&world).await;
+    pass(60 * SECOND).await;
+    let foreign = platform.foreign();
+    assert_eq!(foreign.len(), 1, "{foreign:?}");
+    assert_eq!(foreign[0].platform, Some(stranger.platform));
+    assert_eq!(world.engine().living().len(), 2, "it is let be");
+    platform.reap(foreign[0].clone()).await.expect("removed");
+    assert_eq!(world.engine().living().len(), 1);
+    pass(60 * SECOND).await;
+    assert!(platform.foreign().is_empty());
+    let one = platform.describe("hello").await.expect("there");
+    assert_eq!(one.ready(), 1);
 }
