@@ -55,6 +55,9 @@ pub struct Description {
     pub trouble: Option<Arc<Cause>>,
     /// Why there are as many instances wanted as there are, in the words of the policy.
     pub decision: Option<String>,
+    /// Which of its routes lead to somebody else, who was faster: it has them when they are given
+    /// back.
+    pub unrouted: Vec<String>,
     /// Whether its state cannot be stored now. It is tried again by itself; commands are refused
     /// with the reason.
     pub storing_fails: bool,

@@ -213,6 +213,7 @@ impl Driver {
                 Err(error) => {
                     // Before the answer: whoever hears it may try again.
                     shared.paths.withdraw(&name);
+                    shared.rerouted(&name);
                     shared.with(|registry| registry.leave(&name));
                     let _ = answer.send(Err(error));
                     Over::Retired
@@ -250,6 +251,7 @@ impl Driver {
                 self.panics.remove(&name);
                 let shared = &self.ends.0;
                 shared.paths.withdraw(&name);
+                shared.rerouted(&name);
                 if let Some(gone) = shared.with(|registry| registry.leave(&name)) {
                     let _ = shared.births.send(Birth::Gone(gone.id));
                 }

@@ -1,7 +1,7 @@
 //! What handles, the driver and the tasks of services have in common.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, PoisonError},
 };
@@ -91,6 +91,8 @@ pub(crate) struct Registry {
     /// Who has which label in host names.
     labels: BTreeMap<String, ServiceName>,
     pub(crate) operations: Followed,
+    /// Services of whose routes somebody else has some: they try again when routes change.
+    pub(crate) unrouted: BTreeSet<ServiceName>,
     pub(crate) foreign: Vec<ForeignInstance>,
     /// Set while the host has just booted: so many starts at once.
     pub(crate) start_budget: Option<Arc<Semaphore>>,
@@ -104,6 +106,7 @@ impl Registry {
 
     pub(crate) fn leave(&mut self, name: &ServiceName) -> Option<Entry> {
         self.labels.remove(&name.host_label());
+        self.unrouted.remove(name);
         self.services.remove(name)
     }
 
@@ -178,6 +181,17 @@ impl Shared {
             let entry = registry.services.get(&name)?.clone();
             Some((name, entry))
         })
+    }
+
+    /// Routes have changed: those who lack one look whether it is free.
+    pub(crate) fn rerouted(&self, by: &ServiceName) {
+        self.with(|registry| {
+            for name in registry.unrouted.iter().filter(|name| *name != by) {
+                if let Some(entry) = registry.services.get(name) {
+                    entry.way.book.nudge.reroute();
+                }
+            }
+        });
     }
 
     pub(crate) fn operation_id(&self) -> OperationId {

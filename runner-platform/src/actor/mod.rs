@@ -98,6 +98,8 @@ pub(crate) struct Actor {
     look: Look,
     /// How requests find it, as it was published last.
     routed: Option<Routing>,
+    /// Routes that are its own and lead elsewhere, in words.
+    unrouted: Vec<String>,
     operations: VecDeque<OperationSummary>,
     over: Option<Over>,
     /// When something about its instances changed last, as far as it knows: lists of before that
@@ -146,6 +148,7 @@ impl Actor {
         let mut actor = Self::new(place, machine, created, operations);
         // With those of all others.
         actor.routed = Some(actor.machine.settings().routing().clone());
+        actor.lack_routes(actor.shared.paths.all_taken(&actor.name, actor.machine.settings()));
         actor.look.resume(actor.machine.desired(), actor.machine.instances(), now);
         actor.apply_settings(now);
         actor.absorb(effects, now);
@@ -185,6 +188,7 @@ impl Actor {
             why: BTreeSet::new(),
             look,
             routed: None,
+            unrouted: Vec::new(),
             operations,
             over: None,
             touched: now,
@@ -233,6 +237,9 @@ impl Actor {
                 if nudged.changed {
                     self.touched = self.shared.clock.now();
                     self.queue.push_back(deployment::Event::Changed.into());
+                }
+                if nudged.rerouted {
+                    self.route(self.shared.clock.now());
                 }
                 if nudged.stirred {
                     self.look.wake(self.shared.clock.now());
