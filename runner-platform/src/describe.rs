@@ -55,6 +55,9 @@ pub struct Description {
     pub trouble: Option<Arc<Cause>>,
     /// Why there are as many instances wanted as there are, in the words of the policy.
     pub decision: Option<String>,
+    /// Why the backend cannot say what is there, since it last could: until then what is known of
+    /// instances may be old.
+    pub list_trouble: Option<String>,
     /// Which of its routes lead to somebody else, who was faster: it has them when they are given
     /// back.
     pub unrouted: Vec<String>,

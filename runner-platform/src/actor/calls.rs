@@ -29,13 +29,37 @@ impl Actor {
         }
         match answer {
             Answer::Event(event) => {
-                let froze = matches!(event, service::Event::Fleet(deployment::Event::Frozen(_)));
+                use deployment::Event::{Frozen, Listed};
+                match &event {
+                    service::Event::Fleet(Listed { .. }) => self.list_trouble = None,
+                    service::Event::Fleet(Frozen(instance)) => self.look.froze(*instance),
+                    _ => {}
+                }
+                let froze = matches!(event, service::Event::Fleet(Frozen(_)));
                 self.tell_machine(event);
                 // Who began to wait while it was being frozen said so when nothing slept yet, and
                 // does not say it twice.
                 if froze && self.way.pool.counters().waiting > 0 {
                     self.tell_machine(deployment::Event::Demand);
                 }
+            }
+            Answer::ListFailed(asked, error) => {
+                // Said once, until it is another: it is asked again by itself.
+                let message = format!("The backend cannot say what is there: {error}");
+                if self.list_trouble.as_ref() != Some(&message) {
+                    self.say("ListFailed", message.clone(), self.shared.clock.now());
+                    self.list_trouble = Some(message);
+                }
+                self.tell_machine(deployment::Event::ListFailed { asked });
+            }
+            Answer::FreezeFailed(instance, error) => {
+                let now = self.shared.clock.now();
+                if self.look.froze_not(instance, now) {
+                    let message = format!("Instance {instance} cannot be frozen: {error}");
+                    tracing::warn!(service = %self.name, %instance, %error, "an instance cannot be frozen");
+                    self.say("FreezeFailed", message, now);
+                }
+                self.tell_machine(deployment::Event::FreezeFailed(instance));
             }
             Answer::Turn(instance, permit) => self.has_turn(instance, permit),
             Answer::Started { instance, started, permit } => {
@@ -210,10 +234,10 @@ impl Actor {
         let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
         self.call(async move {
             let frozen = answer_within(CALL_LIMIT, || backend.freeze(fence, instance)).await;
-            Answer::Event(match frozen {
-                Ok(()) => deployment::Event::Frozen(instance).into(),
-                Err(_) => deployment::Event::FreezeFailed(instance).into(),
-            })
+            match frozen {
+                Ok(()) => Answer::Event(deployment::Event::Frozen(instance).into()),
+                Err(error) => Answer::FreezeFailed(instance, error),
+            }
         });
     }
 
@@ -304,13 +328,15 @@ impl Actor {
                 // The driver ends, and this task with it.
                 Err(_) => std::future::pending().await,
             };
-            Answer::Event(match listed {
+            match listed {
                 Ok(Ok(sighted)) => {
                     let found = sighted.get(&service).cloned().unwrap_or_default();
-                    deployment::Event::Listed { asked, found }.into()
+                    Answer::Event(deployment::Event::Listed { asked, found }.into())
                 }
-                _ => deployment::Event::ListFailed { asked }.into(),
-            })
+                Ok(Err(error)) => Answer::ListFailed(asked, error),
+                // The driver ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            }
         });
     }
 

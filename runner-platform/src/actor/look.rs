@@ -35,6 +35,8 @@ pub(super) struct Look {
     started: Vec<Duration>,
     queue: Option<QueueSettings>,
     pub(super) results: Results,
+    /// Those that could not be frozen: how often in a row, and when it is tried again.
+    wakeful: BTreeMap<InstanceId, (u32, Timestamp)>,
     /// Instances of before a restart that have not been found and proven again.
     adopted: BTreeSet<InstanceId>,
     /// When there was a request last, if there has been any.
@@ -55,6 +57,7 @@ impl Look {
             started: Vec::new(),
             queue: None,
             results: Results::default(),
+            wakeful: BTreeMap::new(),
             adopted: BTreeSet::new(),
             busy: None,
             tick: Timestamp::MAX,
@@ -123,6 +126,24 @@ impl Look {
         self.tick = self.tick.min(now + TICK);
     }
 
+    /// It was frozen: what failed before is forgotten.
+    pub(super) fn froze(&mut self, instance: InstanceId) {
+        self.wakeful.remove(&instance);
+    }
+
+    /// It could not be frozen; whether this is the first time in a row. It is tried again, but not
+    /// with every look.
+    pub(super) fn froze_not(&mut self, instance: InstanceId, now: Timestamp) -> bool {
+        let (failures, again) = self.wakeful.entry(instance).or_insert((0, now));
+        *again = now + FREEZE_AGAIN * (1 << (*failures).min(6));
+        *failures += 1;
+        *failures == 1
+    }
+
+    fn may_freeze(&self, instance: InstanceId, now: Timestamp) -> bool {
+        self.wakeful.get(&instance).is_none_or(|(_, again)| *again <= now)
+    }
+
     pub(super) fn born(&mut self, instance: InstanceId, now: Timestamp) {
         self.asked.insert(instance, now);
     }
@@ -137,6 +158,7 @@ impl Look {
                 }
             }
         }
+        self.wakeful.retain(|id, _| fleet.contains_key(id));
         let known = self.asked.keys().chain(self.ready_since.keys());
         let gone: Vec<_> = known.filter(|id| !fleet.contains_key(id)).copied().collect();
         for id in &gone {
@@ -227,15 +249,14 @@ impl Actor {
             self.tell_machine(deployment::Event::Load(load));
             self.tell_machine(deployment::Event::Desired(decision.total()));
         }
-        self.put_to_sleep(&decision);
+        self.put_to_sleep(&decision, now);
         self.look.decision = Some(decision);
     }
 
     /// Says who may be frozen: those of a revision that is kept warm, and of the one that serves
     /// where fewer need to be awake than are.
-    fn put_to_sleep(&mut self, decision: &Decision) {
-        let idle = |id: &InstanceId| self.way.pool.leases_of(*id) == 0;
-        let warm: Vec<_> = self.warm_and_awake().filter(idle).collect();
+    fn put_to_sleep(&mut self, decision: &Decision, now: Timestamp) {
+        let warm: Vec<_> = self.warm_and_awake().filter(|id| self.is_idle(*id, now)).collect();
         for instance in warm {
             self.tell_machine(deployment::Event::BecameIdle(instance));
         }
@@ -243,12 +264,24 @@ impl Actor {
             return;
         }
         let live = self.machine.live();
-        if let Some(victim) = self.way.pool.victim(live)
-            && self.way.pool.leases_of(victim) == 0
-            && self.phase(victim) == Some(Phase::Ready)
-        {
+        let ready = |id: &InstanceId| self.phase(*id) == Some(Phase::Ready);
+        let first = self.way.pool.victim(live).filter(|id| ready(id) && self.is_idle(*id, now));
+        // Where the first one cannot be frozen, another may.
+        let others = match self.look.wakeful.is_empty() {
+            true => None,
+            false => self.machine.instances().iter().find_map(|(id, one)| {
+                let is_one = Some(one.revision) == live && ready(id) && self.is_idle(*id, now);
+                is_one.then_some(*id)
+            }),
+        };
+        if let Some(victim) = first.or(others) {
             self.tell_machine(deployment::Event::BecameIdle(victim));
         }
+    }
+
+    /// Whether it has no request, and was not found to be one that cannot be frozen a moment ago.
+    fn is_idle(&self, instance: InstanceId, now: Timestamp) -> bool {
+        self.way.pool.leases_of(instance) == 0 && self.look.may_freeze(instance, now)
     }
 
     /// Instances of a revision that neither serves nor is to serve, and that are not asleep.
@@ -347,6 +380,8 @@ fn load(
 const TICK: Duration = Duration::from_millis(100);
 /// How often the policy is asked. A request that begins to wait asks it at once.
 const LOOK: Duration = Duration::from_secs(1);
+/// How soon what could not be frozen is tried again, at first; up to about ten minutes.
+const FREEZE_AGAIN: Duration = Duration::from_secs(10);
 /// How long nothing came before a service is at rest: longer than the minute over which policies
 /// average.
 const QUIET: Duration = Duration::from_secs(75);

@@ -105,6 +105,8 @@ pub(crate) struct Actor {
     /// When something about its instances changed last, as far as it knows: lists of before that
     /// tell it nothing.
     touched: Timestamp,
+    /// Why the backend cannot say what is there, since it last could.
+    list_trouble: Option<String>,
     /// What requests see.
     published: Option<Snapshot>,
 }
@@ -192,6 +194,7 @@ impl Actor {
             operations,
             over: None,
             touched: now,
+            list_trouble: None,
             published: None,
         })
     }
