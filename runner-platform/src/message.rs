@@ -15,7 +15,8 @@ use crate::{Error, LogsFrom, Operation, describe::Description, driver::Birth};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "they stay or they do not")]
 pub enum Aftermath {
-    /// They go on, and the next platform of the same journal takes them up.
+    /// Their requests are finished, they go on, and the next platform of the same journal takes
+    /// them up.
     Leave,
     /// Their requests are finished and they are stopped. On record the services are what they
     /// were: the next platform starts them again.

@@ -351,7 +351,9 @@ impl Platform {
     /// The whole data path as a tower service, for those who bring their own server and TLS: by
     /// host and path to a service, through its queue, to an instance.
     ///
-    /// It outlives the driver: then it serves on with what it was told last.
+    /// Connections to instances are the driver's and end with it. [`shutdown`](Self::shutdown) finishes
+    /// what is under way first, and refuses what comes meanwhile: who has a server of their own lets
+    /// that one drain before.
     pub fn service(&self) -> DataPath {
         self.shared.paths.service()
     }
@@ -376,8 +378,9 @@ impl Platform {
         Ok(self.entry(name).await?.way.pool)
     }
 
-    /// Ends the platform: no more commands, then its instances as `aftermath` says, all by the
-    /// deadline. The driver's future is over when this answers.
+    /// Ends the platform: no more commands, requests that are under way are finished (by whichever
+    /// server they came) and new ones refused, then its instances are what `aftermath` says, all by
+    /// the deadline. The driver's future is over when this answers.
     ///
     /// # Errors
     ///

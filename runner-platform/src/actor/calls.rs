@@ -340,9 +340,10 @@ impl Actor {
         });
     }
 
-    /// Stops every instance, for a platform that ends: the machine is not told, so that on record
-    /// the service is what it was.
-    pub(super) async fn stop_all(&mut self, until: Timestamp) {
+    /// Takes no more requests, and waits for those that are under way until the platform ends: what
+    /// carries them ends with it. The machine is not told, so that on record the service is what it
+    /// was.
+    pub(super) async fn finish_requests(&mut self, until: Timestamp) {
         let mut snapshot = self.machine.snapshot();
         for one in &mut snapshot.instances {
             one.accepting = false;
@@ -350,7 +351,7 @@ impl Actor {
         snapshot.closed = Some(runner_core::admission::Closed::Draining);
         self.way.pool.apply(snapshot);
         let deadline = self.shared.clock.instant(until);
-        let instances: Vec<_> = self.machine.instances().keys().copied().collect();
+        let instances = self.instances();
         let leases = |pool: &runner_proxy::pool::Pool| -> u32 {
             instances.iter().map(|instance| pool.leases_of(*instance)).sum()
         };
@@ -359,8 +360,16 @@ impl Actor {
                 break;
             }
         }
+    }
+
+    fn instances(&self) -> Vec<InstanceId> {
+        self.machine.instances().keys().copied().collect()
+    }
+
+    /// Stops every instance, for a platform that ends; the machine is not told of this either.
+    pub(super) async fn stop_all(&mut self, until: Timestamp) {
         let mut stops = tokio::task::JoinSet::new();
-        for instance in instances {
+        for instance in self.instances() {
             // Past the deadline the rest is ended at once.
             let grace = self.grace_of(instance).min(until.until(self.shared.clock.now()));
             let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);

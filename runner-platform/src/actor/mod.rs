@@ -368,6 +368,7 @@ impl Actor {
     /// Ends the task: what instances are to become is the caller's word.
     async fn shut_down(&mut self, aftermath: Aftermath, until: Timestamp) {
         self.finish_commit().await;
+        self.finish_requests(until).await;
         if aftermath == Aftermath::Stop {
             self.stop_all(until).await;
         }
