@@ -21,6 +21,7 @@ use std::{
 };
 
 use runner_core::{
+    BoxFuture,
     id::{ServiceId, ServiceName},
     spec::{ServiceSettings, ServiceSpec},
     time::Timestamp,
@@ -109,14 +110,19 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// When the journal cannot be read: nothing was started or stopped then.
+    /// When clients cannot be let in, or the journal cannot be read: nothing was started or stopped
+    /// then.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime with time enabled.
     pub async fn run(mut self) -> Result<(), Error> {
+        // First, since it may fail: who comes meanwhile waits in the backlog.
+        let door = self.build_door()?;
         let rush = self.recover().await?;
-        self.open_door()?;
+        if let Some(door) = door {
+            self.door.spawn(door);
+        }
         let shared = Arc::clone(&self.ends.0);
         shared.stage.send_replace(Stage::Running);
         let (_, nobody) = mpsc::unbounded_channel();
@@ -166,10 +172,10 @@ impl Driver {
         }
     }
 
-    /// Lets clients in, now that all routes are there.
-    fn open_door(&mut self) -> Result<(), Error> {
+    /// The front door; it lets clients in when it is run, once all routes are there.
+    fn build_door(&mut self) -> Result<Option<BoxFuture<'static, ()>>, Error> {
         if self.entrances.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let paths = &self.ends.0.paths;
         let trust = paths.trust.clone();
@@ -183,10 +189,9 @@ impl Driver {
         }
         let (door, handle) = door.build();
         self.door_handle = Some(handle);
-        self.door.spawn(async move {
+        Ok(Some(Box::pin(async move {
             let _ = door.run().await;
-        });
-        Ok(())
+        })))
     }
 
     fn create(&mut self, spec: ServiceSpec, answer: oneshot::Sender<Result<Operation, Error>>) {
@@ -309,8 +314,12 @@ impl Driver {
 /// Gives a service room among the others, and back what its task needs.
 fn enter(shared: &Arc<Shared>, name: &ServiceName, id: ServiceId, way: Way) -> Place {
     let (sender, inbox) = mpsc::channel(INBOX);
-    let entry = Entry { id, inbox: sender, way: way.clone() };
-    shared.with(|registry| registry.enter(name, entry));
+    shared.with(|registry| {
+        // One that begins anew is changed in turn with those who were at it.
+        let before = registry.services.get(name).filter(|entry| entry.id == id);
+        let turns = before.map(|entry| Arc::clone(&entry.turns)).unwrap_or_default();
+        registry.enter(name, Entry { id, inbox: sender, turns, way: way.clone() });
+    });
     Place { shared: Arc::clone(shared), name: name.clone(), way, inbox }
 }
 

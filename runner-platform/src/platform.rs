@@ -57,6 +57,9 @@ impl Platform {
 
     /// Creates a service and deploys its first revision.
     ///
+    /// As with every method that asks something of the platform, it waits until the
+    /// [driver](crate::Driver::run) has read the journal: for ever where nobody runs it.
+    ///
     /// # Errors
     ///
     /// When the specification is not sound, asks for what this platform does not do, the name is
@@ -105,6 +108,12 @@ impl Platform {
     ///
     /// When the service refuses it, or it cannot be stored.
     pub async fn update_checked(&self, spec: ServiceSpec) -> Result<Operation, Error> {
+        let turns = self.entry(spec.name().as_str()).await?.turns;
+        let _turn = turns.lock().await;
+        self.update_in_turn(spec).await
+    }
+
+    async fn update_in_turn(&self, spec: ServiceSpec) -> Result<Operation, Error> {
         let before = self.describe(spec.name().as_str()).await?.spec;
         offered::check(spec.revision(), spec.settings(), Some(before.settings()))?;
         let (name, revision, settings) = spec.into_parts();
@@ -112,7 +121,8 @@ impl Platform {
         self.begin(name.as_str(), Command::Update { revision, settings }).await
     }
 
-    /// Changes some of a service and keeps the rest.
+    /// Changes some of a service and keeps the rest: of two who change it at once, each finds what the
+    /// other made of it.
     ///
     /// # Errors
     ///
@@ -122,8 +132,11 @@ impl Platform {
         name: &str,
         change: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
     ) -> Result<Operation, Error> {
+        let turns = self.entry(name).await?.turns;
+        let _turn = turns.lock().await;
         let now = self.describe(name).await?.spec;
-        self.update(name, change(ServiceBuilder::from(&now))).await
+        let spec = change(ServiceBuilder::from(&now)).check(name).map_err(Error::Invalid)?;
+        self.update_in_turn(spec.value).await
     }
 
     /// Creates a service, or makes it what this specification says.

@@ -121,6 +121,8 @@ impl Registry {
 pub(crate) struct Entry {
     pub(crate) id: ServiceId,
     pub(crate) inbox: mpsc::Sender<Message>,
+    /// Whose turn it is to change what is specified: a change is made of what was before.
+    pub(crate) turns: Arc<tokio::sync::Mutex<()>>,
     pub(crate) way: Way,
 }
 

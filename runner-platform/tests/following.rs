@@ -2,16 +2,22 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use http_body_util::BodyExt as _;
 use runner_core::{
+    Error as CoreError,
     backend::{ContainerBackend as _, ExitStatus, Fence, LogLine, OutputStream, StartRequest},
     error::ErrorKind,
     id::{Epoch, InstanceId, PlatformId, ServiceId},
     spec::{ServiceBuilder, ServiceSpec},
-    testing::backend::{Engine, Faults, Life, On, Operation as Call},
+    testing::backend::{Engine, Fault, Faults, Life, On, Operation as Call, What},
     time::Timestamp,
 };
-use runner_platform::{Aftermath, Driver, Error, Logs, LogsFrom, Platform, Told, testing::Memory};
+use runner_platform::{
+    Aftermath, Driver, Error, Logs, LogsFrom, Platform, Told,
+    testing::{Memory, TAKES},
+};
 use tokio::{task::JoinHandle, time::timeout};
+use tower::ServiceExt as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -247,4 +253,83 @@ async fn what_another_platform_left_is_reported_and_removed_by_a_person_alone() 
     assert!(platform.foreign().is_empty());
     let one = platform.describe("hello").await.expect("there");
     assert_eq!(one.ready(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_who_change_a_service_at_once_neither_undoes_the_other() {
+    let world = Memory::new(9);
+    let platform = created(&world).await;
+    let (one, two) = tokio::join!(
+        platform.change("hello", |spec| spec.cap(7)),
+        platform.change("hello", |spec| spec.between(2, 5)),
+    );
+    let _ = (one.expect("accepted"), two.expect("accepted"));
+    let seen = platform.describe("hello").await.expect("there").spec;
+    let scaling = seen.settings().scaling();
+    let bounds = (scaling.minimum.number(), scaling.maximum.number());
+    assert_eq!((scaling.cap.upper().number(), bounds), (7, (2, 5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_leaves_its_instances_finishes_what_is_under_way() {
+    let world = Memory::new(10);
+    let (platform, driver) = world.platform();
+    let driver = spawn(driver);
+    platform.create("hello", hello()).await.expect("accepted").finished().await.expect("deployed");
+    let path = platform.service_of("hello").await.expect("there");
+    let get = || {
+        let request = http::Request::get("http://hello.localhost/").header(TAKES, "5000");
+        request.body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request")
+    };
+    #[expect(clippy::disallowed_methods, reason = "a client is a task of its own")]
+    let under_way = tokio::spawn({
+        let (path, request) = (path.clone(), get());
+        async move {
+            let answer = path.oneshot(request).await.expect("an answer");
+            let status = answer.status();
+            // It is under way until its body is read.
+            answer.into_body().collect().await.expect("all of it");
+            status
+        }
+    });
+    pass(SECOND).await;
+    let began = world.now();
+    let (ended, late) = tokio::join!(platform.shutdown(30 * SECOND, Aftermath::Leave), async {
+        pass(SECOND).await;
+        path.oneshot(get()).await.expect("an answer").status()
+    });
+    ended.expect("ended");
+    assert_eq!(late, 503, "it takes no more");
+    assert_eq!(under_way.await.expect("no panic"), 200);
+    assert!(world.now().since(began) < 10 * SECOND, "and waits no longer than for that");
+    driver.await.expect("no panic").expect("an orderly end");
+    assert_eq!(world.engine().living().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_backend_refuses_is_said_and_not_tried_with_every_look() {
+    let refuse = |what: &str| Fault::Refuse(CoreError::unavailable(what.to_owned()));
+    let faults = Faults::none()
+        .call(On::every(Call::Freeze), refuse("the freezer is broken"))
+        .call(On::every(Call::List), refuse("the engine is away"));
+    let world = Memory::with_engine(11, Engine::new().with_faults(faults));
+    let platform = run(&world);
+    let mut events = platform.events();
+    let spec = hello().between(2, 4);
+    platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
+    pass(600 * SECOND).await;
+    let seen = platform.describe("hello").await.expect("there");
+    assert!(seen.list_trouble.expect("told").contains("the engine is away"));
+    let mut said = std::collections::BTreeMap::<_, Vec<String>>::new();
+    while let Ok(Some(told)) = timeout(SECOND, events.next()).await {
+        let happening = told.happening().expect("nothing was missed");
+        said.entry(happening.code).or_default().push(happening.message);
+    }
+    assert_eq!(said["ListFailed"].len(), 1, "once: {said:#?}");
+    let freezes = &said["FreezeFailed"];
+    assert!(freezes.len() <= 2 && freezes[0].contains("the freezer is broken"), "{freezes:?}");
+    let is_freeze = |what: &What| matches!(what, What::Asked(_, Call::Freeze, _));
+    let tried =
+        world.engine().with(|engine, _| engine.trace().filter(|one| is_freeze(&one.what)).count());
+    assert!((2..=20).contains(&tried), "{tried} times in ten minutes");
 }
