@@ -1,5 +1,5 @@
-//! What wakes the task of a service from outside, beside its inbox: hints of the backend, routes that
-//! others give back, and the first request that comes to a service at rest.
+//! What wakes the task of a service from outside, beside its inbox: hints of the backend, routes
+//! that others give back, and the first request that comes to a service at rest.
 //!
 //! A service at rest has no timer but those that its machine and its policy armed, and nobody looks
 //! at it from time to time: ten thousand of them cost what one costs. So the first request after

@@ -121,8 +121,8 @@ impl Platform {
         self.begin(name.as_str(), Command::Update { revision, settings }).await
     }
 
-    /// Changes some of a service and keeps the rest: of two who change it at once, each finds what the
-    /// other made of it.
+    /// Changes some of a service and keeps the rest: of two who change it at once, each finds what
+    /// the other made of it.
     ///
     /// # Errors
     ///
@@ -326,9 +326,9 @@ impl Platform {
         Ok(self.shared.journal.history(entry.id, limit).await?)
     }
 
-    /// What the instances of a service write: all that there are, all that come while it is followed
-    /// (by scaling, by deployments, after a crash), and what those wrote that have just ended. Ends
-    /// when the service is gone or the platform ends; dropped, nobody reads any more.
+    /// What the instances of a service write: all that there are, all that come while it is
+    /// followed (by scaling, by deployments, after a crash), and what those wrote that have just
+    /// ended. Ends when the service is gone or the platform ends; dropped, nobody reads any more.
     ///
     /// # Errors
     ///
@@ -364,9 +364,9 @@ impl Platform {
     /// The whole data path as a tower service, for those who bring their own server and TLS: by
     /// host and path to a service, through its queue, to an instance.
     ///
-    /// Connections to instances are the driver's and end with it. [`shutdown`](Self::shutdown) finishes
-    /// what is under way first, and refuses what comes meanwhile: who has a server of their own lets
-    /// that one drain before.
+    /// Connections to instances are the driver's and end with it. [`shutdown`](Self::shutdown)
+    /// finishes what is under way first, and refuses what comes meanwhile: who has a server of
+    /// their own lets that one drain before.
     pub fn service(&self) -> DataPath {
         self.shared.paths.service()
     }
@@ -453,6 +453,6 @@ fn no_operation(name: &str, id: OperationId) -> runner_core::Error {
     runner_core::Error::not_found(format!("`{name}` has no operation {id} any more"))
 }
 
-/// As far back as an operation is looked for in the history: more than any has entries, however many
-/// of its instances fail.
+/// As far back as an operation is looked for in the history: more than any has entries, however
+/// many of its instances fail.
 const HISTORY: usize = 1_000;

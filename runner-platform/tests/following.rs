@@ -1,4 +1,5 @@
-//! What those are told who ask and follow: operations, what instances write, what happens, what would.
+//! What those are told who ask and follow: operations, what instances write, what happens, what
+//! would.
 
 use std::{collections::BTreeSet, time::Duration};
 

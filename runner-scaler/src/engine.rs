@@ -53,9 +53,9 @@ impl<P: Policy> Engine<P> {
     }
 
     /// Goes on where another engine stopped that decided on so many: after a restart, what was seen
-    /// before it is lost, and that there is no load at this moment says nothing about the one before.
-    /// So the count is held as one that was wished for just now: fewer have to be enough for the whole
-    /// delay, and the last one stays for its time.
+    /// before it is lost, and that there is no load at this moment says nothing about the one
+    /// before. So the count is held as one that was wished for just now: fewer have to be enough
+    /// for the whole delay, and the last one stays for its time.
     ///
     /// ```
     /// use std::time::Duration;
@@ -65,7 +65,7 @@ impl<P: Policy> Engine<P> {
     /// let limits = AppRunner::default().between(1, 9).scale_in_delay(Duration::from_secs(120));
     /// let (mut engine, began) = (Engine::new(limits)?, Timestamp::from_secs(60));
     /// engine.resume(4, began);
-    /// let mut decide = |at: Timestamp| engine.decide(&Observation::of_ready(4, 10, at), at).total();
+    /// let mut decide = |at| engine.decide(&Observation::of_ready(4, 10, at), at).total();
     /// assert_eq!(decide(began), 4);
     /// assert_eq!(decide(began + Duration::from_secs(120)), 1);
     /// # Ok::<(), runner_scaler::InvalidPolicy>(())

@@ -34,8 +34,8 @@ impl Sides {
         id
     }
 
-    /// Starting, from now on. One that was asked for again after a restart has no beginning to learn
-    /// from, and gets none.
+    /// Starting, from now on. One that was asked for again after a restart has no beginning to
+    /// learn from, and gets none.
     pub(super) fn begun(&mut self, id: InstanceId, now: Timestamp) {
         if let Some(instance) = self.instances.get_mut(&id)
             && instance.phase == (Phase::Starting { asked: true })

@@ -110,8 +110,8 @@ impl Actor {
         }
     }
 
-    /// A start that waited has its place: the machine hears that its time counts from now, unless it
-    /// has given it up meanwhile.
+    /// A start that waited has its place: the machine hears that its time counts from now, unless
+    /// it has given it up meanwhile.
     fn has_turn(&mut self, instance: InstanceId, permit: Option<OwnedSemaphorePermit>) {
         let Some(Queued { revision, job, .. }) = self.queued.remove(&instance) else { return };
         let now = self.shared.clock.now();

@@ -172,8 +172,8 @@ impl Actor {
         self.shared.rerouted(&self.name);
     }
 
-    /// Leads its routes to it. One that was free when the command was accepted may be somebody else's
-    /// by now, who was faster: then it has the others, and tries again when routes change.
+    /// Leads its routes to it. One that was free when the command was accepted may be somebody
+    /// else's by now, who was faster: then it has the others, and tries again when routes change.
     pub(super) fn route(&mut self, now: Timestamp) {
         // Before: one that is given back in between is not missed.
         self.shared.with(|registry| registry.unrouted.insert(self.name.clone()));

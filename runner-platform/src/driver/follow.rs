@@ -1,8 +1,8 @@
 //! What the instances of a service write, for who follows it: those there are, those that have
 //! ended and are still remembered, and each that comes while it is followed.
 //!
-//! Which those are, nobody looks for: a list says it once, and from then on the service's task tells
-//! of each that it starts or finds. One that lives for a moment is read too.
+//! Which those are, nobody looks for: a list says it once, and from then on the service's task
+//! tells of each that it starts or finds. One that lives for a moment is read too.
 
 use std::{collections::BTreeSet, future::poll_fn, sync::Arc, time::Duration};
 

@@ -35,8 +35,8 @@ impl File {
         services
     }
 
-    /// Waits until it is another than it was, and reads it: once it is the same at two looks. What is
-    /// half written may be sound by itself, and without the services that are still to come.
+    /// Waits until it is another than it was, and reads it: once it is the same at two looks. What
+    /// is half written may be sound by itself, and without the services that are still to come.
     pub(crate) async fn changed(&mut self) -> Result<Vec<ServiceSpec>, String> {
         let mut before = None;
         loop {
