@@ -6,7 +6,8 @@ use runner_core::{
     address::Address,
     deployment::{Cause, Phase, Stage, Wait},
     id::{InstanceId, OperationId, RevisionNumber, ServiceId, ServiceName},
-    service::{Kind, Status},
+    journal::HistoryEntry,
+    service::{Dump, Kind, Status},
     spec::ServiceSpec,
     time::Timestamp,
 };
@@ -54,7 +55,14 @@ pub struct Description {
     pub trouble: Option<Arc<Cause>>,
     /// Why there are as many instances wanted as there are, in the words of the policy.
     pub decision: Option<String>,
-    /// Why its state cannot be stored, while that is so.
+    /// Why the backend cannot say what is there, since it last could: until then what is known of
+    /// instances may be old.
+    pub list_trouble: Option<String>,
+    /// Which of its routes lead to somebody else, who was faster: it has them when they are given
+    /// back.
+    pub unrouted: Vec<String>,
+    /// Whether its state cannot be stored now. It is tried again by itself; commands are refused
+    /// with the reason.
     pub storing_fails: bool,
 }
 
@@ -74,6 +82,21 @@ pub struct InstanceSummary {
     pub address: Option<Address>,
     /// How many requests it has.
     pub leases: u32,
+}
+
+/// Everything about an operation.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct OperationDump {
+    /// What it is, when it was accepted, and when and how it ended.
+    pub operation: OperationSummary,
+    /// What happened to the service while it was under way, in the order of time, as far as the
+    /// history reaches back.
+    pub history: Vec<HistoryEntry>,
+    /// What is specified now.
+    pub spec: ServiceSpec,
+    /// The service as it is now: its stages with their times, every instance, what is waited for.
+    pub service: Dump,
 }
 
 impl Description {

@@ -4,9 +4,12 @@
 //! anew that panicked, asks the backend for lists (one for all who ask at the time) and hands on
 //! its hints. Dropping it ends every task and leaves instances as they are.
 
+mod follow;
 mod hints;
 mod lists;
 mod recovery;
+
+pub(crate) use self::follow::Birth;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +21,7 @@ use std::{
 };
 
 use runner_core::{
+    BoxFuture,
     id::{ServiceId, ServiceName},
     spec::{ServiceSettings, ServiceSpec},
     time::Timestamp,
@@ -57,8 +61,10 @@ pub struct Driver {
     /// The front door, while it is open.
     door: JoinSet<()>,
     door_handle: Option<FrontDoorHandle>,
-    /// Connections to instances, and those who follow what they write.
+    /// Connections to instances.
     background: JoinSet<()>,
+    /// Those who follow what instances write.
+    followers: JoinSet<()>,
     ends: Ends,
 }
 
@@ -82,7 +88,19 @@ impl Driver {
         let (tasks, panics, background) = (JoinSet::new(), BTreeMap::new(), JoinSet::new());
         let (door, door_handle) = (JoinSet::new(), None);
         let ends = Ends(shared);
-        Self { requests, asked, tasks, panics, entrances, door, door_handle, background, ends }
+        let followers = JoinSet::new();
+        Self {
+            requests,
+            asked,
+            tasks,
+            panics,
+            entrances,
+            door,
+            door_handle,
+            background,
+            followers,
+            ends,
+        }
     }
 
     /// Runs the platform until [`shutdown`](crate::Platform::shutdown), or until it is dropped.
@@ -92,14 +110,19 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// When the journal cannot be read: nothing was started or stopped then.
+    /// When clients cannot be let in, or the journal cannot be read: nothing was started or stopped
+    /// then.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime with time enabled.
     pub async fn run(mut self) -> Result<(), Error> {
+        // First, since it may fail: who comes meanwhile waits in the backlog.
+        let door = self.build_door()?;
         let rush = self.recover().await?;
-        self.open_door()?;
+        if let Some(door) = door {
+            self.door.spawn(door);
+        }
         let shared = Arc::clone(&self.ends.0);
         shared.stage.send_replace(Stage::Running);
         let (_, nobody) = mpsc::unbounded_channel();
@@ -118,8 +141,8 @@ impl Driver {
                 biased;
                 Some(request) = self.requests.recv() => match request {
                     Request::Create { spec, answer } => self.create(*spec, answer),
-                    Request::Follow { instance, since, lines } => {
-                        self.background.spawn(hints::follow(Arc::clone(&shared), instance, since, lines));
+                    Request::Follow(asked) => {
+                        self.followers.spawn(follow::follow(Arc::clone(&shared), asked));
                     }
                     Request::Shutdown { aftermath, until, answer } => {
                         self.shut_down(aftermath, until).await;
@@ -133,12 +156,15 @@ impl Driver {
                     }
                 }
                 Some(_) = self.background.join_next() => {}
+                Some(_) = self.followers.join_next() => {}
                 () = &mut rush, if rushing => {
                     rushing = false;
                     let budget = shared.with(|registry| registry.start_budget.take());
                     if let Some(budget) = budget {
                         budget.close();
                     }
+                    let shared = Arc::clone(&shared);
+                    self.background.spawn(async move { recovery::remember_boot(&shared).await });
                 }
                 never = &mut lists => match never {},
                 never = &mut hints => match never {},
@@ -146,10 +172,10 @@ impl Driver {
         }
     }
 
-    /// Lets clients in, now that all routes are there.
-    fn open_door(&mut self) -> Result<(), Error> {
+    /// The front door; it lets clients in when it is run, once all routes are there.
+    fn build_door(&mut self) -> Result<Option<BoxFuture<'static, ()>>, Error> {
         if self.entrances.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let paths = &self.ends.0.paths;
         let trust = paths.trust.clone();
@@ -163,10 +189,9 @@ impl Driver {
         }
         let (door, handle) = door.build();
         self.door_handle = Some(handle);
-        self.door.spawn(async move {
+        Ok(Some(Box::pin(async move {
             let _ = door.run().await;
-        });
-        Ok(())
+        })))
     }
 
     fn create(&mut self, spec: ServiceSpec, answer: oneshot::Sender<Result<Operation, Error>>) {
@@ -193,6 +218,7 @@ impl Driver {
                 Err(error) => {
                     // Before the answer: whoever hears it may try again.
                     shared.paths.withdraw(&name);
+                    shared.rerouted(&name);
                     shared.with(|registry| registry.leave(&name));
                     let _ = answer.send(Err(error));
                     Over::Retired
@@ -228,8 +254,12 @@ impl Driver {
         let message: Arc<str> = match over {
             Ok(_) => {
                 self.panics.remove(&name);
-                self.ends.0.paths.withdraw(&name);
-                self.ends.0.with(|registry| registry.leave(&name));
+                let shared = &self.ends.0;
+                shared.paths.withdraw(&name);
+                shared.rerouted(&name);
+                if let Some(gone) = shared.with(|registry| registry.leave(&name)) {
+                    let _ = shared.births.send(Birth::Gone(gone.id));
+                }
                 return;
             }
             Err(message) => message.into(),
@@ -274,14 +304,22 @@ impl Driver {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
         self.tasks.shutdown().await;
+        let _ = self.ends.0.births.send(Birth::Over(aftermath));
+        // Who does not read what it follows keeps nobody waiting.
+        let deadline = deadline.min(Instant::now() + LAST_LINES);
+        while let Ok(Some(_)) = timeout_at(deadline, self.followers.join_next()).await {}
     }
 }
 
 /// Gives a service room among the others, and back what its task needs.
 fn enter(shared: &Arc<Shared>, name: &ServiceName, id: ServiceId, way: Way) -> Place {
     let (sender, inbox) = mpsc::channel(INBOX);
-    let entry = Entry { id, inbox: sender, way: way.clone() };
-    shared.with(|registry| registry.enter(name, entry));
+    shared.with(|registry| {
+        // One that begins anew is changed in turn with those who were at it.
+        let before = registry.services.get(name).filter(|entry| entry.id == id);
+        let turns = before.map(|entry| Arc::clone(&entry.turns)).unwrap_or_default();
+        registry.enter(name, Entry { id, inbox: sender, turns, way: way.clone() });
+    });
     Place { shared: Arc::clone(shared), name: name.clone(), way, inbox }
 }
 
@@ -315,5 +353,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const FORGIVEN: Duration = Duration::from_secs(600);
 /// What calls have beyond the deadline of a shutdown to be answered.
 const LAST_CALLS: Duration = Duration::from_secs(5);
+/// What those who follow have to be told the last words of instances.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// How long starts are rationed after a boot of the host.
 const RUSH: Duration = Duration::from_secs(600);

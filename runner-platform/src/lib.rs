@@ -107,6 +107,7 @@ mod events;
 #[cfg_attr(docsrs, doc(cfg(feature = "journal")))]
 pub mod journal;
 mod limits;
+mod logs;
 mod message;
 mod nudge;
 mod offered;
@@ -128,14 +129,15 @@ mod within;
 struct Readme;
 
 pub use builder::PlatformBuilder;
-pub use describe::{Description, InstanceSummary};
+pub use describe::{Description, InstanceSummary, OperationDump};
 pub use driver::Driver;
 pub use error::{Error, OperationFailed};
-pub use events::{Events, Happening};
+pub use events::{Events, Happening, Told};
+pub use logs::{Logs, LogsFrom};
 pub use message::Aftermath;
 pub use offered::NotOffered;
 pub use operation::{Operation, OperationSummary};
 pub use path::{
     ACCESS_LOG, DataPath, PathBody, PathError, PathFuture, Reach, ReachStream, ServicePath,
 };
-pub use platform::{Logs, Platform};
+pub use platform::Platform;

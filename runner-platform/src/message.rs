@@ -2,20 +2,21 @@
 
 use runner_core::{
     backend::LogLine,
-    id::InstanceId,
+    id::{InstanceId, OperationId, ServiceId},
     service::{Command, Dump},
     spec::ServiceSpec,
     time::Timestamp,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::{Error, Operation, describe::Description};
+use crate::{Error, LogsFrom, Operation, describe::Description, driver::Birth};
 
 /// What becomes of instances when the platform ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "they stay or they do not")]
 pub enum Aftermath {
-    /// They go on, and the next platform of the same journal takes them up.
+    /// Their requests are finished, they go on, and the next platform of the same journal takes
+    /// them up.
     Leave,
     /// Their requests are finished and they are stopped. On record the services are what they
     /// were: the next platform starts them again.
@@ -25,8 +26,17 @@ pub enum Aftermath {
 /// What handles ask of the driver.
 pub(crate) enum Request {
     Create { spec: Box<ServiceSpec>, answer: oneshot::Sender<Result<Operation, Error>> },
-    Follow { instance: InstanceId, since: Timestamp, lines: mpsc::Sender<(InstanceId, LogLine)> },
+    Follow(Follow),
     Shutdown { aftermath: Aftermath, until: Timestamp, answer: oneshot::Sender<()> },
+}
+
+/// Somebody who follows what the instances of a service write.
+pub(crate) struct Follow {
+    pub(crate) service: ServiceId,
+    pub(crate) from: LogsFrom,
+    /// Heard from before it was asked: none that comes meanwhile is missed.
+    pub(crate) births: broadcast::Receiver<Birth>,
+    pub(crate) lines: mpsc::Sender<(InstanceId, LogLine)>,
 }
 
 /// What a service's task is asked.
@@ -35,6 +45,8 @@ pub(crate) enum Message {
     /// Boxed: a queue of messages has room for as many as it may hold.
     Command(Box<Command>, oneshot::Sender<Result<Option<Operation>, Error>>),
     Describe(oneshot::Sender<Description>),
+    /// An operation of its own, followed from now on.
+    Follow(OperationId, oneshot::Sender<Option<Operation>>),
     Dump(oneshot::Sender<Dump>),
     Shutdown {
         aftermath: Aftermath,

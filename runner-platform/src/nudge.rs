@@ -1,5 +1,5 @@
-//! What wakes the task of a service from outside, beside its inbox: hints of the backend, and the
-//! first request that comes to a service at rest.
+//! What wakes the task of a service from outside, beside its inbox: hints of the backend, routes
+//! that others give back, and the first request that comes to a service at rest.
 //!
 //! A service at rest has no timer but those that its machine and its policy armed, and nobody looks
 //! at it from time to time: ten thousand of them cost what one costs. So the first request after
@@ -14,6 +14,7 @@ pub(crate) struct Nudge {
     told: Notify,
     changed: AtomicBool,
     stirred: AtomicBool,
+    rerouted: AtomicBool,
     /// Whether the next request is to say that it came.
     at_rest: AtomicBool,
 }
@@ -24,12 +25,20 @@ pub(crate) struct Nudged {
     pub(crate) changed: bool,
     /// There are requests.
     pub(crate) stirred: bool,
+    /// A route that it lacks may be free.
+    pub(crate) rerouted: bool,
 }
 
 impl Nudge {
     /// An instance may not be what it was.
     pub(crate) fn change(&self) {
         self.changed.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
+
+    /// A route that it lacks may be free.
+    pub(crate) fn reroute(&self) {
+        self.rerouted.store(true, Ordering::Release);
         self.told.notify_one();
     }
 
@@ -53,13 +62,14 @@ impl Nudge {
         }
     }
 
-    /// Waits for either. May be dropped and called again; one caller at a time is told.
+    /// Waits for any of them. May be dropped and called again; one caller at a time is told.
     pub(crate) async fn next(&self) -> Nudged {
         loop {
             let changed = self.changed.swap(false, Ordering::AcqRel);
             let stirred = self.stirred.swap(false, Ordering::AcqRel);
-            if changed || stirred {
-                return Nudged { changed, stirred };
+            let rerouted = self.rerouted.swap(false, Ordering::AcqRel);
+            if changed || stirred || rerouted {
+                return Nudged { changed, stirred, rerouted };
             }
             self.told.notified().await;
         }

@@ -77,7 +77,11 @@ pub struct OperationSummary {
 
 /// Operations under way, and who follows them.
 #[derive(Debug, Default)]
-pub(crate) struct Followed(BTreeMap<OperationId, (ServiceName, watch::Sender<Option<End>>)>);
+pub(crate) struct Followed {
+    under_way: BTreeMap<OperationId, (ServiceName, watch::Sender<Option<End>>)>,
+    /// The driver ended: nobody ends an operation any more.
+    over: bool,
+}
 
 impl Followed {
     /// An operation of this id, followed from now on; the same as before where it is known.
@@ -87,20 +91,25 @@ impl Followed {
         kind: Kind,
         service: &ServiceName,
     ) -> Operation {
+        if self.over {
+            let end = watch::Sender::new(None).subscribe();
+            return Operation { id, service: service.clone(), kind, end };
+        }
+        let followed = self.under_way.entry(id);
         let (service, sender) =
-            self.0.entry(id).or_insert_with(|| (service.clone(), watch::Sender::new(None)));
+            followed.or_insert_with(|| (service.clone(), watch::Sender::new(None)));
         Operation { id, service: service.clone(), kind, end: sender.subscribe() }
     }
 
     pub(crate) fn end(&mut self, id: OperationId, ending: &Ending) {
-        if let Some((_, sender)) = self.0.remove(&id) {
+        if let Some((_, sender)) = self.under_way.remove(&id) {
             sender.send_replace(Some(end_of(ending)));
         }
     }
 
     /// The service's task panicked: nobody waits in vain.
     pub(crate) fn panicked(&mut self, service: &ServiceName, message: &Arc<str>) {
-        self.0.retain(|_, (of, sender)| {
+        self.under_way.retain(|_, (of, sender)| {
             let hit = of == service;
             if hit {
                 sender.send_replace(Some(Err(OperationFailed::Panicked(Arc::clone(message)))));
@@ -111,7 +120,8 @@ impl Followed {
 
     /// The driver ended.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.under_way.clear();
+        self.over = true;
     }
 }
 

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use runner_core::{
-    backend::{ForeignInstance, LogLine},
+    backend::ForeignInstance,
     error::ErrorKind,
-    id::{InstanceId, OperationId, PlatformId, RevisionNumber, ServiceName},
+    id::{OperationId, PlatformId, RevisionNumber, ServiceName},
     journal::HistoryEntry,
     service::{Command, Dump},
     spec::{Plan, ServiceBuilder, ServiceSpec, plan},
@@ -16,10 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     DataPath, Error, Operation, PlatformBuilder, ServicePath,
-    describe::Description,
+    describe::{Description, OperationDump},
     events::Events,
-    message::{Aftermath, Message, Request},
-    offered, operation,
+    logs::{LINES, Logs, LogsFrom},
+    message::{Aftermath, Follow, Message, Request},
+    offered,
     shared::{Entry, Shared, Stage},
 };
 
@@ -55,6 +56,9 @@ impl Platform {
     }
 
     /// Creates a service and deploys its first revision.
+    ///
+    /// As with every method that asks something of the platform, it waits until the
+    /// [driver](crate::Driver::run) has read the journal: for ever where nobody runs it.
     ///
     /// # Errors
     ///
@@ -104,6 +108,12 @@ impl Platform {
     ///
     /// When the service refuses it, or it cannot be stored.
     pub async fn update_checked(&self, spec: ServiceSpec) -> Result<Operation, Error> {
+        let turns = self.entry(spec.name().as_str()).await?.turns;
+        let _turn = turns.lock().await;
+        self.update_in_turn(spec).await
+    }
+
+    async fn update_in_turn(&self, spec: ServiceSpec) -> Result<Operation, Error> {
         let before = self.describe(spec.name().as_str()).await?.spec;
         offered::check(spec.revision(), spec.settings(), Some(before.settings()))?;
         let (name, revision, settings) = spec.into_parts();
@@ -111,7 +121,8 @@ impl Platform {
         self.begin(name.as_str(), Command::Update { revision, settings }).await
     }
 
-    /// Changes some of a service and keeps the rest.
+    /// Changes some of a service and keeps the rest: of two who change it at once, each finds what
+    /// the other made of it.
     ///
     /// # Errors
     ///
@@ -121,8 +132,11 @@ impl Platform {
         name: &str,
         change: impl FnOnce(ServiceBuilder) -> ServiceBuilder,
     ) -> Result<Operation, Error> {
+        let turns = self.entry(name).await?.turns;
+        let _turn = turns.lock().await;
         let now = self.describe(name).await?.spec;
-        self.update(name, change(ServiceBuilder::from(&now))).await
+        let spec = change(ServiceBuilder::from(&now)).check(name).map_err(Error::Invalid)?;
+        self.update_in_turn(spec.value).await
     }
 
     /// Creates a service, or makes it what this specification says.
@@ -221,16 +235,11 @@ impl Platform {
     ///
     /// [`NotFound`](ErrorKind::NotFound) when it is none of those.
     pub async fn operation(&self, name: &str, id: OperationId) -> Result<Operation, Error> {
-        let seen = self.describe(name).await?;
-        let found = seen.operations.into_iter().find(|one| one.id == id).ok_or_else(|| {
-            runner_core::Error::not_found(format!("`{name}` has no operation {id} any more"))
-        })?;
-        Ok(match &found.ended {
-            Some((_, ending)) => operation::ended(id, found.kind, seen.name, ending),
-            None => {
-                self.shared.with(|registry| registry.operations.begin(id, found.kind, &seen.name))
-            }
-        })
+        let entry = self.entry(name).await?;
+        let (answer, answered) = oneshot::channel();
+        self.send(name, &entry, Message::Follow(id, answer)).await?;
+        let found = self.owed(answered).await?;
+        Ok(found.ok_or_else(|| no_operation(name, id))?)
     }
 
     /// A service at this moment.
@@ -258,6 +267,28 @@ impl Platform {
         self.owed(answered).await
     }
 
+    /// Everything about one operation of a service, for a ticket: serialises as JSON, and holds the
+    /// value of no secret. Of the newest twenty of its service.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) when it is none of those; when the journal cannot be read.
+    pub async fn dump_operation(
+        &self,
+        name: &str,
+        id: OperationId,
+    ) -> Result<OperationDump, Error> {
+        let Description { operations, spec, .. } = self.describe(name).await?;
+        let found = operations.into_iter().find(|one| one.id == id);
+        let operation = found.ok_or_else(|| no_operation(name, id))?;
+        let until = operation.ended.as_ref().map_or(Timestamp::MAX, |(at, _)| *at);
+        let mut history = self.history(name, HISTORY).await?;
+        history.retain(|entry| (operation.began..=until).contains(&entry.at));
+        history.reverse();
+        let service = self.dump(name).await?;
+        Ok(OperationDump { operation, history, spec, service })
+    }
+
     /// The names of all services.
     ///
     /// # Errors
@@ -270,7 +301,19 @@ impl Platform {
 
     /// What happens from now on, to all services.
     pub fn events(&self) -> Events {
-        Events::new(self.shared.events.subscribe())
+        Events::new(self.shared.events.subscribe(), None)
+    }
+
+    /// What happens from now on to one service.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such service.
+    pub async fn events_of(&self, name: &str) -> Result<Events, Error> {
+        let heard = self.shared.events.subscribe();
+        self.entry(name).await?;
+        let only = name.parse().map_err(|_| Error::NoSuchService(name.to_owned()))?;
+        Ok(Events::new(heard, Some(only)))
     }
 
     /// What happened to a service, newest first, at most `limit`.
@@ -283,24 +326,25 @@ impl Platform {
         Ok(self.shared.journal.history(entry.id, limit).await?)
     }
 
-    /// What the instances that a service has now wrote from `since` on, and go on to write: ends
-    /// when all of them have.
+    /// What the instances of a service write: all that there are, all that come while it is
+    /// followed (by scaling, by deployments, after a crash), and what those wrote that have just
+    /// ended. Ends when the service is gone or the platform ends; dropped, nobody reads any more.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](ErrorKind::Unsupported) where the backend cannot read it.
-    pub async fn logs(&self, name: &str, since: Timestamp) -> Result<Logs, Error> {
+    /// [`Unsupported`](ErrorKind::Unsupported) where the backend cannot read it; when there is no
+    /// such service.
+    pub async fn logs(&self, name: &str, from: LogsFrom) -> Result<Logs, Error> {
         if !self.shared.capabilities.logs {
             let message = "this backend cannot read what instances write";
             return Err(runner_core::Error::new(ErrorKind::Unsupported, message).into());
         }
-        let instances = self.describe(name).await?.instances;
+        let service = self.entry(name).await?.id;
+        let births = self.shared.births.subscribe();
         let (sender, lines) = mpsc::channel(LINES);
-        for one in instances {
-            let request = Request::Follow { instance: one.id, since, lines: sender.clone() };
-            self.shared.requests.send(request).await.map_err(|_| Error::Stopped)?;
-        }
-        Ok(Logs { lines })
+        let request = Request::Follow(Follow { service, from, births, lines: sender });
+        self.shared.requests.send(request).await.map_err(|_| Error::Stopped)?;
+        Ok(Logs::new(lines))
     }
 
     /// What unknown platforms left beside this one's instances, as of the newest list.
@@ -320,7 +364,9 @@ impl Platform {
     /// The whole data path as a tower service, for those who bring their own server and TLS: by
     /// host and path to a service, through its queue, to an instance.
     ///
-    /// It outlives the driver: then it serves on with what it was told last.
+    /// Connections to instances are the driver's and end with it. [`shutdown`](Self::shutdown)
+    /// finishes what is under way first, and refuses what comes meanwhile: who has a server of
+    /// their own lets that one drain before.
     pub fn service(&self) -> DataPath {
         self.shared.paths.service()
     }
@@ -345,8 +391,9 @@ impl Platform {
         Ok(self.entry(name).await?.way.pool)
     }
 
-    /// Ends the platform: no more commands, then its instances as `aftermath` says, all by the
-    /// deadline. The driver's future is over when this answers.
+    /// Ends the platform: no more commands, requests that are under way are finished (by whichever
+    /// server they came) and new ones refused, then its instances are what `aftermath` says, all by
+    /// the deadline. The driver's future is over when this answers.
     ///
     /// # Errors
     ///
@@ -402,19 +449,10 @@ impl Platform {
     }
 }
 
-/// What instances write; made by [`Platform::logs`].
-#[derive(Debug)]
-pub struct Logs {
-    lines: mpsc::Receiver<(InstanceId, LogLine)>,
+fn no_operation(name: &str, id: OperationId) -> runner_core::Error {
+    runner_core::Error::not_found(format!("`{name}` has no operation {id} any more"))
 }
 
-impl Logs {
-    /// The next line, and whose it is; nothing when there is no more. May be dropped and called
-    /// again.
-    pub async fn next(&mut self) -> Option<(InstanceId, LogLine)> {
-        self.lines.recv().await
-    }
-}
-
-/// As many lines as are read ahead of who follows.
-const LINES: usize = 64;
+/// As far back as an operation is looked for in the history: more than any has entries, however
+/// many of its instances fail.
+const HISTORY: usize = 1_000;

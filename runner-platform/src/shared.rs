@@ -1,7 +1,7 @@
 //! What handles, the driver and the tasks of services have in common.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, PoisonError},
 };
@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::{
     clock::Clock,
+    driver::Birth,
     events::Happening,
     message::{Message, Request},
     operation::Followed,
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) boot: Option<String>,
     pub(crate) processors: usize,
     pub(crate) events: broadcast::Sender<Happening>,
+    /// Instances that come, for those who follow what they write.
+    pub(crate) births: broadcast::Sender<Birth>,
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) lists: mpsc::UnboundedSender<ListAsk>,
     pub(crate) stage: watch::Sender<Stage>,
@@ -92,6 +95,8 @@ pub(crate) struct Registry {
     /// Who has which label in host names.
     labels: BTreeMap<String, ServiceName>,
     pub(crate) operations: Followed,
+    /// Services of whose routes somebody else has some: they try again when routes change.
+    pub(crate) unrouted: BTreeSet<ServiceName>,
     pub(crate) foreign: Vec<ForeignInstance>,
     /// Set while the host has just booted: so many starts at once.
     pub(crate) start_budget: Option<Arc<Semaphore>>,
@@ -103,9 +108,10 @@ impl Registry {
         self.services.insert(name.clone(), entry);
     }
 
-    pub(crate) fn leave(&mut self, name: &ServiceName) {
+    pub(crate) fn leave(&mut self, name: &ServiceName) -> Option<Entry> {
         self.labels.remove(&name.host_label());
-        self.services.remove(name);
+        self.unrouted.remove(name);
+        self.services.remove(name)
     }
 
     /// Who has this name, or one that a host name would not tell from it.
@@ -119,6 +125,8 @@ impl Registry {
 pub(crate) struct Entry {
     pub(crate) id: ServiceId,
     pub(crate) inbox: mpsc::Sender<Message>,
+    /// Whose turn it is to change what is specified: a change is made of what was before.
+    pub(crate) turns: Arc<tokio::sync::Mutex<()>>,
     pub(crate) way: Way,
 }
 
@@ -152,6 +160,7 @@ impl Shared {
             boot,
             processors,
             events: broadcast::Sender::new(EVENTS),
+            births: broadcast::Sender::new(BIRTHS),
             requests,
             lists,
             stage: watch::Sender::new(Stage::Recovering),
@@ -181,6 +190,17 @@ impl Shared {
         })
     }
 
+    /// Routes have changed: those who lack one look whether it is free.
+    pub(crate) fn rerouted(&self, by: &ServiceName) {
+        self.with(|registry| {
+            for name in registry.unrouted.iter().filter(|name| *name != by) {
+                if let Some(entry) = registry.services.get(name) {
+                    entry.way.book.nudge.reroute();
+                }
+            }
+        });
+    }
+
     pub(crate) fn operation_id(&self) -> OperationId {
         OperationId::from_random(self.ids.next())
     }
@@ -198,3 +218,5 @@ impl fmt::Debug for Shared {
 
 /// Those who watch and fall further behind than this miss some, and are told how many.
 const EVENTS: usize = 1_024;
+/// Those who follow what is written and fall further behind than this look at a list.
+const BIRTHS: usize = 256;

@@ -408,7 +408,8 @@ async fn a_panic_poisons_one_service_alone_and_it_begins_anew() {
     // A service at rest is not looked at, so that something has to change.
     let _ = platform.change("hello", |spec| spec.cap(11)).await.expect("accepted");
     loop {
-        let happening = events.next().await.expect("the platform lives");
+        let told = events.next().await.expect("the platform lives");
+        let happening = told.happening().expect("nothing was missed");
         if happening.code == "TaskPanicked" {
             assert!(happening.message.contains("as scripted"), "{happening:?}");
             break;

@@ -52,6 +52,28 @@ impl<P: Policy> Engine<P> {
         Ok(Self { policy, limits, memory: Memory::default(), start_up: StartUp::default() })
     }
 
+    /// Goes on where another engine stopped that decided on so many: after a restart, what was seen
+    /// before it is lost, and that there is no load at this moment says nothing about the one
+    /// before. So the count is held as one that was wished for just now: fewer have to be enough
+    /// for the whole delay, and the last one stays for its time.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use runner_core::time::Timestamp;
+    /// use runner_scaler::{AppRunner, Engine, Observation, PolicyExt};
+    ///
+    /// let limits = AppRunner::default().between(1, 9).scale_in_delay(Duration::from_secs(120));
+    /// let (mut engine, began) = (Engine::new(limits)?, Timestamp::from_secs(60));
+    /// engine.resume(4, began);
+    /// let mut decide = |at| engine.decide(&Observation::of_ready(4, 10, at), at).total();
+    /// assert_eq!(decide(began), 4);
+    /// assert_eq!(decide(began + Duration::from_secs(120)), 1);
+    /// # Ok::<(), runner_scaler::InvalidPolicy>(())
+    /// ```
+    pub fn resume(&mut self, count: u32, now: Timestamp) {
+        self.memory.resume(count, &self.limits, now);
+    }
+
     /// The limits that hold.
     pub const fn limits(&self) -> &Limits {
         &self.limits
@@ -66,6 +88,15 @@ impl<P: Policy> Engine<P> {
         limits.check()?;
         self.limits = limits;
         Ok(())
+    }
+
+    /// Puts a policy in the place of the one before, which hands on what it learned where the new
+    /// one is of its kind; see [`Policy::take_over`].
+    pub fn set_policy(&mut self, mut policy: P) {
+        if let Some(learned) = self.policy.learned() {
+            policy.take_over(learned);
+        }
+        self.policy = policy;
     }
 
     /// The policy itself, for calls of its own such as fitting a season.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use runner_core::time::Timestamp;
 use runner_scaler::{
-    AppRunner, Bounded, Change, Clamp, Decision, Engine, InvalidPolicy, Limits, Load, Observation,
-    Observed, Phase, Policy, PolicyExt as _, Reading, Schedule, Setting, Signal, Stale, Steps,
-    TargetTracking, Window,
+    AppRunner, Bounded, Change, Clamp, Decision, DefaultPolicy, Engine, InvalidPolicy, Limits,
+    Load, Observation, Observed, Phase, Policy, PolicyExt as _, Reading, Schedule, Setting, Signal,
+    Stale, Steps, TargetTracking, Window,
 };
 
 const fn secs(n: u64) -> Duration {
@@ -38,6 +38,34 @@ fn fewer_have_to_be_enough_for_the_whole_delay() {
     assert_eq!(later.until, Some(at(120)));
     let gone = engine.decide(&seen(4, 5, 0, at(120)), at(120));
     assert_eq!((gone.active, gone.standby), (1, 0));
+}
+
+#[test]
+fn after_a_restart_what_there_was_is_held_for_the_delays() {
+    let delays =
+        AppRunner::default().between(0, 25).scale_in_delay(secs(120)).standby_after(secs(30));
+    let mut engine = engine(delays.zero_after(secs(900)));
+    engine.resume(4, at(0));
+    let held = engine.decide(&seen(4, 0, 0, at(1)), at(1));
+    assert_eq!((held.active, held.total(), held.until), (4, 4, Some(at(30))));
+    let frozen = engine.decide(&seen(4, 0, 0, at(119)), at(119));
+    assert_eq!((frozen.active, frozen.total()), (0, 4));
+    assert_eq!(engine.decide(&seen(4, 0, 0, at(120)), at(120)).total(), 1, "the last one stays");
+    assert_eq!(engine.decide(&seen(1, 0, 0, at(900)), at(900)).total(), 0);
+}
+
+#[test]
+fn what_was_learned_goes_to_a_policy_of_the_same_kind() {
+    let next = |policy: Box<dyn Policy>| {
+        let first: Box<dyn Policy> = Box::new(DefaultPolicy::default());
+        let mut engine = engine(first.between(0, 25));
+        assert_eq!(engine.decide(&seen(4, 40, 0, at(0)), at(0)).active, 4);
+        engine.set_policy(policy);
+        engine.decide(&seen(4, 0, 0, at(1)), at(1)).active
+    };
+    // What was woken is paid for, which the one that was woken by knew.
+    assert_eq!(next(Box::new(DefaultPolicy::default())), 4);
+    assert_eq!(next(Box::new(AppRunner::default())), 0);
 }
 
 #[test]

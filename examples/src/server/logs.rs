@@ -1,53 +1,40 @@
 //! What instances write, said as it comes.
 
-use std::{collections::BTreeSet, future::poll_fn, time::SystemTime};
+use std::{collections::BTreeSet, time::SystemTime};
 
-use runner_backends::process::Process;
-use runner_core::{
-    backend::{ContainerBackend as _, Fence, OutputStream},
-    id::InstanceId,
-    time::Timestamp,
-};
-use runner_platform::Description;
+use runner_core::{backend::OutputStream, id::ServiceId, time::Timestamp};
+use runner_platform::{Description, LogsFrom, Platform};
 use tokio::task::JoinSet;
 
 use crate::screen::{Line, Stage, Tone};
 
-/// Reads what all instances write, each from when it is first seen.
+/// Reads what the instances of all services write, from when this was made.
 #[derive(Debug)]
 pub(super) struct Logs {
-    backend: Process,
-    fence: Fence,
+    platform: Platform,
     stage: Stage,
     /// What was written before is said by nobody a second time.
     since: Timestamp,
-    known: BTreeSet<InstanceId>,
+    known: BTreeSet<ServiceId>,
     reading: JoinSet<()>,
 }
 
 impl Logs {
     #[expect(clippy::disallowed_methods, reason = "the times of lines are those of the wall")]
-    pub(super) fn new(backend: Process, fence: Fence, stage: Stage) -> Self {
+    pub(super) fn new(platform: Platform, stage: Stage) -> Self {
         let (since, known) = (SystemTime::now().into(), BTreeSet::new());
-        Self { backend, fence, stage, since, known, reading: JoinSet::new() }
+        Self { platform, stage, since, known, reading: JoinSet::new() }
     }
 
-    /// Begins to read what those write that are new.
+    /// Begins to read what a service's instances write, if it is new.
     pub(super) fn follow(&mut self, service: &Description) {
-        for one in &service.instances {
-            if self.known.insert(one.id) {
-                let prefix = format!("{}/{} | ", service.name, one.id.number);
-                let (backend, stage) = (self.backend.clone(), self.stage.clone());
-                let (fence, since, instance) = (self.fence, self.since, one.id);
-                self.reading.spawn(async move {
-                    read(&backend, fence, instance, since, &prefix, &stage).await;
-                });
-            }
+        if self.known.insert(service.id) {
+            let (platform, stage) = (self.platform.clone(), self.stage.clone());
+            let (name, since) = (service.name.to_string(), self.since);
+            self.reading.spawn(async move { read(&platform, &name, since, &stage).await });
         }
         // Those that have ended are told by nobody else.
         while self.reading.try_join_next().is_some() {}
-        let there = |id: &InstanceId| service.instances.iter().any(|one| one.id == *id);
-        self.known.retain(|id| id.service != service.id || there(id));
     }
 
     /// Waits for the last words of all that have ended.
@@ -56,22 +43,16 @@ impl Logs {
     }
 }
 
-/// Until the instance has ended.
-async fn read(
-    backend: &Process,
-    fence: Fence,
-    instance: InstanceId,
-    since: Timestamp,
-    prefix: &str,
-    stage: &Stage,
-) {
-    let Ok(mut lines) = backend.logs(fence, instance, since).await else { return };
-    while let Some(line) = poll_fn(|context| lines.as_mut().poll_next(context)).await {
+/// Until the service is gone, or the platform has ended.
+async fn read(platform: &Platform, name: &str, since: Timestamp, stage: &Stage) {
+    let Ok(mut logs) = platform.logs(name, LogsFrom::Since(since)).await else { return };
+    while let Some((instance, line)) = logs.next().await {
         let tone = match line.stream {
             OutputStream::Backend => Tone::Busy,
             _ => Tone::Plain,
         };
+        let prefix = format!("{name}/{} | ", instance.number);
         // In its turn: an app may write faster than a terminal shows.
-        stage.say_in_turn(Line::new().and(Tone::Faint, prefix).and(tone, &line.text)).await;
+        stage.say_in_turn(Line::new().and(Tone::Faint, &prefix).and(tone, &line.text)).await;
     }
 }

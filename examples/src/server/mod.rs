@@ -132,7 +132,7 @@ impl Server {
         let builder = builder.backend(backend.clone()).listen_by(listener);
         let (platform, driver) = more(builder).build()?;
         let fence = Fence { platform: platform.id(), epoch };
-        let logs = logs.then(|| Logs::new(backend.clone(), fence, stage.clone()));
+        let logs = logs.then(|| Logs::new(platform.clone(), stage.clone()));
         let (mut tasks, mut watched) = (JoinSet::new(), JoinSet::new());
         let (ask, asked) = mpsc::channel(1);
         watched.spawn(watch(platform.clone(), stage.clone(), logs, asked));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use runner_core::{deployment::Phase, spec::CapSetting};
-use runner_platform::{Description, Events, Platform};
+use runner_platform::{Description, Events, Platform, Told};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval},
@@ -46,7 +46,11 @@ async fn say_all(
             // Whoever asks whether all is said is answered when there is nothing to say.
             biased;
             happened = events.next() => {
-                let Some(happening) = happened else { break };
+                let Some(told) = happened else { break };
+                let Told::Happened(happening) = told else {
+                    stage.say_in(Tone::Busy, "  more happened than can be said here; see the history");
+                    continue;
+                };
                 let words = format!("  {}: {}", happening.service, happening.message);
                 let is_new = match happening.code {
                     // What changes from one second to the next is seen in the picture.
@@ -60,7 +64,7 @@ async fn say_all(
                     stage.say(Line::new().and(Tone::Faint, &words));
                     said_last = words;
                 }
-                // One that ends soon may be gone at the next look.
+                // One that is new may have written something before the next look.
                 if let Some(logs) = &mut logs
                     && let Ok(service) = platform.describe(happening.service.as_str()).await
                 {

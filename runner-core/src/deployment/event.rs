@@ -21,6 +21,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
+    /// [`Effect::Start`] had to wait for its turn, on a host on which everything starts at once,
+    /// and is handed to the backend now: what a start may take counts from here.
+    Begun(InstanceId),
     /// The backend answered [`Effect::Start`]: it exists.
     Started(InstanceId, Option<Address>),
     /// The backend answered [`Effect::Start`] with an error. It may exist all the same.

@@ -34,6 +34,17 @@ impl Sides {
         id
     }
 
+    /// Starting, from now on. One that was asked for again after a restart has no beginning to
+    /// learn from, and gets none.
+    pub(super) fn begun(&mut self, id: InstanceId, now: Timestamp) {
+        if let Some(instance) = self.instances.get_mut(&id)
+            && instance.phase == (Phase::Starting { asked: true })
+        {
+            instance.since = Aside(now);
+            instance.begun = Aside(instance.begun.0.map(|_| now));
+        }
+    }
+
     /// Gives an instance up: what may have requests drains first.
     pub(super) fn drop_instance(&mut self, id: InstanceId, now: Timestamp, fx: &mut Vec<Effect>) {
         match self.phase(id) {

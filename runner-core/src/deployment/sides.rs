@@ -105,6 +105,7 @@ impl Sides {
         match event {
             // It decides what goes first when something goes, and moves nothing by itself.
             Event::Load(loads) => return self.loaded(&loads),
+            Event::Begun(id) => self.begun(id, now),
             Event::Started(id, address) => self.started(id, address, now, effects),
             Event::StartFailed(id, cause) => self.start_failed(id, cause, now, effects),
             Event::BecameReady(id) => self.became_ready(id, now),

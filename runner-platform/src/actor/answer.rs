@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use runner_core::{
+    Error,
     backend::Started,
     deployment::{self, Cause},
     id::{InstanceId, RevisionNumber},
@@ -15,6 +16,11 @@ use tokio::sync::OwnedSemaphorePermit;
 /// What a call came to.
 pub(super) enum Answer {
     Event(Event),
+    /// The backend could not say what is there.
+    ListFailed(u64, Error),
+    FreezeFailed(InstanceId, Error),
+    /// A start has its place in the budget; none where there is no budget any more.
+    Turn(InstanceId, Option<OwnedSemaphorePermit>),
     Started {
         instance: InstanceId,
         started: Started,
@@ -29,8 +35,8 @@ pub(super) enum Answer {
 impl Answer {
     /// Whether it says what there is, and not that something has changed.
     pub(super) fn is_list(&self) -> bool {
-        use deployment::Event::{ListFailed, Listed};
-        matches!(self, Self::Event(Event::Fleet(Listed { .. } | ListFailed { .. })))
+        use deployment::Event::Listed;
+        matches!(self, Self::ListFailed(..) | Self::Event(Event::Fleet(Listed { .. })))
     }
 }
 

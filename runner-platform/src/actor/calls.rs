@@ -13,10 +13,14 @@ use runner_core::{
     time::Timestamp,
 };
 use runner_health::{probe::Seen, verdict::Verdict};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    sync::{OwnedSemaphorePermit, TryAcquireError},
+    task::AbortHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use super::{Actor, answer::Answer};
-use crate::{shared::ListAsk, within::answer_within};
+use crate::{driver::Birth, shared::ListAsk, within::answer_within};
 
 impl Actor {
     pub(super) fn answered(&mut self, answer: Answer) {
@@ -25,7 +29,13 @@ impl Actor {
         }
         match answer {
             Answer::Event(event) => {
-                let froze = matches!(event, service::Event::Fleet(deployment::Event::Frozen(_)));
+                use deployment::Event::{Frozen, Listed};
+                match &event {
+                    service::Event::Fleet(Listed { .. }) => self.list_trouble = None,
+                    service::Event::Fleet(Frozen(instance)) => self.look.froze(*instance),
+                    _ => {}
+                }
+                let froze = matches!(event, service::Event::Fleet(Frozen(_)));
                 self.tell_machine(event);
                 // Who began to wait while it was being frozen said so when nothing slept yet, and
                 // does not say it twice.
@@ -33,10 +43,30 @@ impl Actor {
                     self.tell_machine(deployment::Event::Demand);
                 }
             }
+            Answer::ListFailed(asked, error) => {
+                // Said once, until it is another: it is asked again by itself.
+                let message = format!("The backend cannot say what is there: {error}");
+                if self.list_trouble.as_ref() != Some(&message) {
+                    self.say("ListFailed", message.clone(), self.shared.clock.now());
+                    self.list_trouble = Some(message);
+                }
+                self.tell_machine(deployment::Event::ListFailed { asked });
+            }
+            Answer::FreezeFailed(instance, error) => {
+                let now = self.shared.clock.now();
+                if self.look.froze_not(instance, now) {
+                    let message = format!("Instance {instance} cannot be frozen: {error}");
+                    tracing::warn!(service = %self.name, %instance, %error, "an instance cannot be frozen");
+                    self.say("FreezeFailed", message, now);
+                }
+                self.tell_machine(deployment::Event::FreezeFailed(instance));
+            }
+            Answer::Turn(instance, permit) => self.has_turn(instance, permit),
             Answer::Started { instance, started, permit } => {
                 if let Some(permit) = permit {
                     self.starting.insert(instance, permit);
                 }
+                self.is_there(instance);
                 for warning in started.warnings {
                     self.say("StartWarning", warning, self.shared.clock.now());
                 }
@@ -63,6 +93,51 @@ impl Actor {
         job: bool,
         now: Timestamp,
     ) {
+        let budget = self.shared.with(|registry| registry.start_budget.clone());
+        let permit = match budget.as_ref().map(|budget| Arc::clone(budget).try_acquire_owned()) {
+            Some(Err(TryAcquireError::NoPermits)) => None,
+            // Closed when the rush is over: then nobody needs a place.
+            Some(Err(TryAcquireError::Closed)) | None => Some(None),
+            Some(Ok(permit)) => Some(Some(permit)),
+        };
+        match (permit, budget) {
+            (None, Some(budget)) => {
+                let turn = async move { Answer::Turn(instance, budget.acquire_owned().await.ok()) };
+                let waiting = self.calls.spawn(turn);
+                self.queued.insert(instance, Queued { revision, job, waiting });
+            }
+            (permit, _) => self.begin(instance, revision, job, permit.flatten(), now),
+        }
+    }
+
+    /// A start that waited has its place: the machine hears that its time counts from now, unless
+    /// it has given it up meanwhile.
+    fn has_turn(&mut self, instance: InstanceId, permit: Option<OwnedSemaphorePermit>) {
+        let Some(Queued { revision, job, .. }) = self.queued.remove(&instance) else { return };
+        let now = self.shared.clock.now();
+        self.tell_machine(deployment::Event::Begun(instance));
+        // Before timers are looked at: the one of this start may have run out while it waited.
+        self.hear(now);
+        if matches!(self.phase(instance), Some(Phase::Starting { .. })) {
+            self.begin(instance, revision, job, permit, now);
+        }
+    }
+
+    /// Nobody wants it started any more.
+    pub(super) fn give_up_turn(&mut self, instance: InstanceId) {
+        if let Some(queued) = self.queued.remove(&instance) {
+            queued.waiting.abort();
+        }
+    }
+
+    fn begin(
+        &mut self,
+        instance: InstanceId,
+        revision: RevisionNumber,
+        job: bool,
+        permit: Option<OwnedSemaphorePermit>,
+        now: Timestamp,
+    ) {
         self.look.born(instance, now);
         let request = match self.request(instance, revision, job) {
             Ok(request) => request,
@@ -73,14 +148,8 @@ impl Actor {
         };
         let allowance = self.machine.revision(revision).map(|spec| spec.health().start_allowance);
         let limit = allowance.unwrap_or(CALL_LIMIT).max(CALL_LIMIT);
-        let budget = self.shared.with(|registry| registry.start_budget.clone());
         let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
         self.call(async move {
-            // Closed when the rush is over: then nobody needs a place.
-            let permit = match budget {
-                Some(budget) => budget.acquire_owned().await.ok(),
-                None => None,
-            };
             match answer_within(limit, || backend.start(fence, request)).await {
                 Ok(started) => Answer::Started { instance, started, permit },
                 Err(error) => {
@@ -134,6 +203,11 @@ impl Actor {
         Ok(request)
     }
 
+    /// Tells those who read what instances write.
+    pub(super) fn is_there(&self, instance: InstanceId) {
+        let _ = self.shared.births.send(Birth::Born(instance));
+    }
+
     pub(super) fn stop(&mut self, instance: InstanceId) {
         let grace = self.grace_of(instance);
         let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
@@ -160,10 +234,10 @@ impl Actor {
         let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
         self.call(async move {
             let frozen = answer_within(CALL_LIMIT, || backend.freeze(fence, instance)).await;
-            Answer::Event(match frozen {
-                Ok(()) => deployment::Event::Frozen(instance).into(),
-                Err(_) => deployment::Event::FreezeFailed(instance).into(),
-            })
+            match frozen {
+                Ok(()) => Answer::Event(deployment::Event::Frozen(instance).into()),
+                Err(error) => Answer::FreezeFailed(instance, error),
+            }
         });
     }
 
@@ -254,19 +328,22 @@ impl Actor {
                 // The driver ends, and this task with it.
                 Err(_) => std::future::pending().await,
             };
-            Answer::Event(match listed {
+            match listed {
                 Ok(Ok(sighted)) => {
                     let found = sighted.get(&service).cloned().unwrap_or_default();
-                    deployment::Event::Listed { asked, found }.into()
+                    Answer::Event(deployment::Event::Listed { asked, found }.into())
                 }
-                _ => deployment::Event::ListFailed { asked }.into(),
-            })
+                Ok(Err(error)) => Answer::ListFailed(asked, error),
+                // The driver ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            }
         });
     }
 
-    /// Stops every instance, for a platform that ends: the machine is not told, so that on record
-    /// the service is what it was.
-    pub(super) async fn stop_all(&mut self, until: Timestamp) {
+    /// Takes no more requests, and waits for those that are under way until the platform ends: what
+    /// carries them ends with it. The machine is not told, so that on record the service is what it
+    /// was.
+    pub(super) async fn finish_requests(&mut self, until: Timestamp) {
         let mut snapshot = self.machine.snapshot();
         for one in &mut snapshot.instances {
             one.accepting = false;
@@ -274,7 +351,7 @@ impl Actor {
         snapshot.closed = Some(runner_core::admission::Closed::Draining);
         self.way.pool.apply(snapshot);
         let deadline = self.shared.clock.instant(until);
-        let instances: Vec<_> = self.machine.instances().keys().copied().collect();
+        let instances = self.instances();
         let leases = |pool: &runner_proxy::pool::Pool| -> u32 {
             instances.iter().map(|instance| pool.leases_of(*instance)).sum()
         };
@@ -283,8 +360,16 @@ impl Actor {
                 break;
             }
         }
+    }
+
+    fn instances(&self) -> Vec<InstanceId> {
+        self.machine.instances().keys().copied().collect()
+    }
+
+    /// Stops every instance, for a platform that ends; the machine is not told of this either.
+    pub(super) async fn stop_all(&mut self, until: Timestamp) {
         let mut stops = tokio::task::JoinSet::new();
-        for instance in instances {
+        for instance in self.instances() {
             // Past the deadline the rest is ended at once.
             let grace = self.grace_of(instance).min(until.until(self.shared.clock.now()));
             let (backend, fence) = (Arc::clone(&self.shared.backend), self.shared.fence);
@@ -299,6 +384,13 @@ impl Actor {
     pub(super) fn call(&mut self, call: impl Future<Output = Answer> + Send + 'static) {
         self.calls.spawn(call);
     }
+}
+
+/// A start that waits for its turn; what it is made from is looked up when it has it.
+pub(super) struct Queued {
+    revision: RevisionNumber,
+    job: bool,
+    waiting: AbortHandle,
 }
 
 fn sight(seen: Seen) -> ProbeSight {

@@ -1,6 +1,7 @@
 //! Commands: tried on a copy, stored, and only then true.
 
 use runner_core::{
+    id::OperationId,
     service::{Command, Effect},
     time::Timestamp,
 };
@@ -55,6 +56,19 @@ impl Actor {
                 false => self.act(effect, now),
             }
         }
+    }
+
+    /// One of the operations that are remembered. Here and nowhere else one under way gets somebody
+    /// who follows it: who looks from outside may come when it has just ended, and would follow it
+    /// for ever.
+    pub(super) fn operation(&self, id: OperationId) -> Option<Operation> {
+        let found = self.operations.iter().find(|one| one.id == id)?;
+        Some(match &found.ended {
+            Some((_, ending)) => operation::ended(id, found.kind, self.name.clone(), ending),
+            None => {
+                self.shared.with(|registry| registry.operations.begin(id, found.kind, &self.name))
+            }
+        })
     }
 
     /// What its caller follows: it may be over with the command itself.

@@ -41,6 +41,8 @@ impl Actor {
             waits: machine.waits(),
             trouble: machine.trouble().cloned(),
             decision: self.decision(),
+            list_trouble: self.list_trouble.clone(),
+            unrouted: self.unrouted.clone(),
             storing_fails: self.outbox.again().is_some(),
         }
     }

@@ -49,6 +49,7 @@ impl Actor {
                 self.monitor.remove(instance);
                 self.draining.remove(&instance);
                 self.starting.remove(&instance);
+                self.give_up_turn(instance);
                 self.stop(instance);
             }
             // Being on record is all there is to it.
@@ -80,12 +81,13 @@ impl Actor {
             self.look.stir(now);
         }
         // What has left the fleet is asked nothing any more, however it left.
-        let instances = self.machine.instances();
-        let gone = self.look.forget_gone(instances, now);
+        let gone = self.look.forget_gone(self.machine.instances(), now);
         for instance in gone {
             self.monitor.remove(instance);
             self.starting.remove(&instance);
+            self.give_up_turn(instance);
         }
+        let instances = self.machine.instances();
         self.starting.retain(|instance, _| {
             let phase = instances.get(instance).map(|one| one.phase);
             matches!(phase, Some(Phase::Starting { .. } | Phase::Proving))
@@ -120,6 +122,8 @@ impl Actor {
     fn probe(&mut self, instance: InstanceId) {
         let Some(one) = self.machine.instances().get(&instance) else { return };
         let (Some(address), revision) = (one.address.0.clone(), one.revision) else { return };
+        // One whose start was not answered is known from a list.
+        self.is_there(instance);
         match self.monitor.verdict(instance) {
             // It may serve already, which is not said twice.
             Some(Verdict::Ready) => {
@@ -156,17 +160,38 @@ impl Actor {
         if matches!(self.machine.settings().scaling().cap, CapSetting::Auto { .. }) {
             self.publish(self.machine.snapshot(), now);
         }
-        let (paths, settings) = (&self.shared.paths, self.machine.settings());
+        let settings = self.machine.settings();
         self.way.book.change(settings);
         self.way.forward.set_limits(time_limits(settings.limits()));
         if self.routed.as_ref() == Some(settings.routing()) {
             return;
         }
         self.routed = Some(settings.routing().clone());
-        if let Err(taken) = paths.publish(&self.name, settings, &self.way) {
-            // It was free when the command was accepted, and somebody was faster.
-            self.say("RouteTaken", taken.to_string(), now);
+        self.route(now);
+        // What it gave back, others may have waited for.
+        self.shared.rerouted(&self.name);
+    }
+
+    /// Leads its routes to it. One that was free when the command was accepted may be somebody
+    /// else's by now, who was faster: then it has the others, and tries again when routes change.
+    pub(super) fn route(&mut self, now: Timestamp) {
+        // Before: one that is given back in between is not missed.
+        self.shared.with(|registry| registry.unrouted.insert(self.name.clone()));
+        let taken = self.shared.paths.publish(&self.name, self.machine.settings(), &self.way);
+        let taken: Vec<_> = taken.iter().map(ToString::to_string).collect();
+        for one in taken.iter().filter(|one| !self.unrouted.contains(one)) {
+            tracing::warn!(service = %self.name, "{one}");
+            self.say("RouteTaken", one.clone(), now);
         }
+        self.lack_routes(taken);
+    }
+
+    pub(super) fn lack_routes(&mut self, taken: Vec<String>) {
+        self.shared.with(|registry| match taken.is_empty() {
+            true => registry.unrouted.remove(&self.name),
+            false => registry.unrouted.insert(self.name.clone()),
+        });
+        self.unrouted = taken;
     }
 
     /// What an effect says for people.

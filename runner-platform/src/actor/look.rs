@@ -1,6 +1,9 @@
 //! Looking at the load: what the policy is shown, and handing on what it says.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use runner_core::{
     admission::{Attainable, QueueSettings, Snapshot, Why},
@@ -33,6 +36,10 @@ pub(super) struct Look {
     started: Vec<Duration>,
     queue: Option<QueueSettings>,
     pub(super) results: Results,
+    /// Those that could not be frozen: how often in a row, and when it is tried again.
+    wakeful: BTreeMap<InstanceId, (u32, Timestamp)>,
+    /// Instances of before a restart that have not been found and proven again.
+    adopted: BTreeSet<InstanceId>,
     /// When there was a request last, if there has been any.
     busy: Option<Timestamp>,
     tick: Timestamp,
@@ -83,6 +90,8 @@ impl Look {
             started: Vec::new(),
             queue: None,
             results: Results::default(),
+            wakeful: BTreeMap::new(),
+            adopted: BTreeSet::new(),
             busy: None,
             tick: Timestamp::MAX,
             next: now,
@@ -94,7 +103,7 @@ impl Look {
         look
     }
 
-    /// Limits at once; what the policy learned stays.
+    /// Limits at once. What the policy learned stays, where the new one is of its kind.
     pub(super) fn apply(
         &mut self,
         shared: &Shared,
@@ -110,13 +119,24 @@ impl Look {
             Some(engine) => {
                 // What a policy was made from may be what has changed.
                 if changed {
-                    *engine.policy_mut() = (shared.policies)(settings);
+                    engine.set_policy((shared.policies)(settings));
                 }
                 drop(engine.set_limits(limits));
             }
             None => self.engine = engine((shared.policies)(settings), limits),
         }
         self.soon(now);
+    }
+
+    /// Goes on after a restart with so many instances, which were right until then: what the policy
+    /// knew of the load is lost, and nothing in flight is no reason to give any of them up.
+    pub(super) fn resume(&mut self, desired: u32, fleet: &Fleet, now: Timestamp) {
+        if let Some(engine) = &mut self.engine {
+            engine.resume(desired, now);
+        }
+        self.busy = Some(now);
+        let adopted = fleet.iter().filter(|(_, one)| one.phase == Phase::Adopting);
+        self.adopted = adopted.map(|(id, _)| *id).collect();
     }
 
     pub(super) fn next(&self) -> Timestamp {
@@ -139,6 +159,24 @@ impl Look {
         self.tick = self.tick.min(now + TICK);
     }
 
+    /// It was frozen: what failed before is forgotten.
+    pub(super) fn froze(&mut self, instance: InstanceId) {
+        self.wakeful.remove(&instance);
+    }
+
+    /// It could not be frozen; whether this is the first time in a row. It is tried again, but not
+    /// with every look.
+    pub(super) fn froze_not(&mut self, instance: InstanceId, now: Timestamp) -> bool {
+        let (failures, again) = self.wakeful.entry(instance).or_insert((0, now));
+        *again = now + FREEZE_AGAIN * (1 << (*failures).min(6));
+        *failures += 1;
+        *failures == 1
+    }
+
+    fn may_freeze(&self, instance: InstanceId, now: Timestamp) -> bool {
+        self.wakeful.get(&instance).is_none_or(|(_, again)| *again <= now)
+    }
+
     pub(super) fn born(&mut self, instance: InstanceId, now: Timestamp) {
         self.asked.insert(instance, now);
     }
@@ -153,6 +191,7 @@ impl Look {
                 }
             }
         }
+        self.wakeful.retain(|id, _| fleet.contains_key(id));
         let known = self.asked.keys().chain(self.ready_since.keys());
         let gone: Vec<_> = known.filter(|id| !fleet.contains_key(id)).copied().collect();
         for id in &gone {
@@ -236,22 +275,24 @@ impl Actor {
         if self.move_cap(&seen.load, errors) {
             self.publish(self.machine.snapshot(), now);
         }
-        if decision.total() != self.machine.desired() {
+        let fewer = decision.total() < self.machine.desired();
+        // Who has not been proven again counts as one that is only starting, and would be the first
+        // to go: what served before a restart is not given up before it could serve again.
+        if decision.total() != self.machine.desired() && !(fewer && self.is_recovering()) {
             let leases = |id: &InstanceId| (*id, self.way.pool.leases_of(*id));
             let load = self.machine.instances().keys().map(leases).collect();
             // Those with the fewest requests go first.
             self.tell_machine(deployment::Event::Load(load));
             self.tell_machine(deployment::Event::Desired(decision.total()));
         }
-        self.put_to_sleep(&decision);
+        self.put_to_sleep(&decision, now);
         self.look.decision = Some(decision);
     }
 
     /// Says who may be frozen: those of a revision that is kept warm, and of the one that serves
     /// where fewer need to be awake than are.
-    fn put_to_sleep(&mut self, decision: &Decision) {
-        let idle = |id: &InstanceId| self.way.pool.leases_of(*id) == 0;
-        let warm: Vec<_> = self.warm_and_awake().filter(idle).collect();
+    fn put_to_sleep(&mut self, decision: &Decision, now: Timestamp) {
+        let warm: Vec<_> = self.warm_and_awake().filter(|id| self.is_idle(*id, now)).collect();
         for instance in warm {
             self.tell_machine(deployment::Event::BecameIdle(instance));
         }
@@ -259,12 +300,24 @@ impl Actor {
             return;
         }
         let live = self.machine.live();
-        if let Some(victim) = self.way.pool.victim(live)
-            && self.way.pool.leases_of(victim) == 0
-            && self.phase(victim) == Some(Phase::Ready)
-        {
+        let ready = |id: &InstanceId| self.phase(*id) == Some(Phase::Ready);
+        let first = self.way.pool.victim(live).filter(|id| ready(id) && self.is_idle(*id, now));
+        // Where the first one cannot be frozen, another may.
+        let others = match self.look.wakeful.is_empty() {
+            true => None,
+            false => self.machine.instances().iter().find_map(|(id, one)| {
+                let is_one = Some(one.revision) == live && ready(id) && self.is_idle(*id, now);
+                is_one.then_some(*id)
+            }),
+        };
+        if let Some(victim) = first.or(others) {
             self.tell_machine(deployment::Event::BecameIdle(victim));
         }
+    }
+
+    /// Whether it has no request, and was not found to be one that cannot be frozen a moment ago.
+    fn is_idle(&self, instance: InstanceId, now: Timestamp) -> bool {
+        self.way.pool.leases_of(instance) == 0 && self.look.may_freeze(instance, now)
     }
 
     /// Instances of a revision that neither serves nor is to serve, and that are not asleep.
@@ -282,6 +335,16 @@ impl Actor {
         let live = self.machine.live();
         let ready = |one: &&Instance| one.phase == Phase::Ready && Some(one.revision) == live;
         self.machine.instances().values().filter(ready).count()
+    }
+
+    /// Whether there are instances of before a restart that are still to be found and proven.
+    fn is_recovering(&mut self) -> bool {
+        let instances = self.machine.instances();
+        self.look.adopted.retain(|id| {
+            let phase = instances.get(id).map(|one| one.phase);
+            matches!(phase, Some(Phase::Adopting | Phase::Proving | Phase::Waking { .. }))
+        });
+        !self.look.adopted.is_empty()
     }
 
     fn observe(&mut self, counters: &QueueCounters, now: Timestamp) -> Observation {
@@ -357,6 +420,8 @@ const TICK: Duration = Duration::from_millis(100);
 const GOLDEN: u32 = 0x9e37_79b9;
 /// How often the policy is asked. A request that begins to wait asks it at once.
 const LOOK: Duration = Duration::from_secs(1);
+/// How soon what could not be frozen is tried again, at first; up to about ten minutes.
+const FREEZE_AGAIN: Duration = Duration::from_secs(10);
 /// How long nothing came before a service is at rest: longer than the minute over which policies
 /// average.
 const QUIET: Duration = Duration::from_secs(75);

@@ -47,6 +47,7 @@ use tokio::{
 pub(crate) use self::record::Stored;
 use self::{
     answer::{Answer, Values},
+    calls::Queued,
     look::Look,
     record::Outbox,
     verdicts::Verdicts,
@@ -88,6 +89,8 @@ pub(crate) struct Actor {
     plans: BTreeMap<RevisionNumber, Arc<Plan>>,
     /// Instances whose last request is waited for.
     draining: BTreeMap<InstanceId, u64>,
+    /// Starts that wait for a place in the start budget.
+    queued: BTreeMap<InstanceId, Queued>,
     /// Places of the start budget, until the instance has passed or is gone.
     starting: BTreeMap<InstanceId, OwnedSemaphorePermit>,
     /// Instances whose time to start is over, while it is found out why.
@@ -95,11 +98,15 @@ pub(crate) struct Actor {
     look: Look,
     /// How requests find it, as it was published last.
     routed: Option<Routing>,
+    /// Routes that are its own and lead elsewhere, in words.
+    unrouted: Vec<String>,
     operations: VecDeque<OperationSummary>,
     over: Option<Over>,
     /// When something about its instances changed last, as far as it knows: lists of before that
     /// tell it nothing.
     touched: Timestamp,
+    /// Why the backend cannot say what is there, since it last could.
+    list_trouble: Option<String>,
     /// What requests see.
     published: Option<Snapshot>,
 }
@@ -143,6 +150,8 @@ impl Actor {
         let mut actor = Self::new(place, machine, created, operations);
         // With those of all others.
         actor.routed = Some(actor.machine.settings().routing().clone());
+        actor.lack_routes(actor.shared.paths.all_taken(&actor.name, actor.machine.settings()));
+        actor.look.resume(actor.machine.desired(), actor.machine.instances(), now);
         actor.apply_settings(now);
         actor.absorb(effects, now);
         actor
@@ -178,13 +187,16 @@ impl Actor {
             values: BTreeMap::new(),
             plans: BTreeMap::new(),
             draining: BTreeMap::new(),
+            queued: BTreeMap::new(),
             starting: BTreeMap::new(),
             why: BTreeSet::new(),
             look,
             routed: None,
+            unrouted: Vec::new(),
             operations,
             over: None,
             touched: now,
+            list_trouble: None,
             published: None,
         })
     }
@@ -221,7 +233,7 @@ impl Actor {
             answer = &mut self.outbox.commit => self.committed(answer),
             notice = self.way.pool.notice() => self.noticed(notice),
             Some(answer) = self.calls.join_next() => {
-                // A call that was aborted is one of a task that ends.
+                // A call that was aborted is one that nobody waits for.
                 if let Ok(answer) = answer {
                     self.answered(answer);
                 }
@@ -230,6 +242,9 @@ impl Actor {
                 if nudged.changed {
                     self.touched = self.shared.clock.now();
                     self.queue.push_back(deployment::Event::Changed.into());
+                }
+                if nudged.rerouted {
+                    self.route(self.shared.clock.now());
                 }
                 if nudged.stirred {
                     self.look.wake(self.shared.clock.now());
@@ -255,6 +270,9 @@ impl Actor {
             }
             Message::Describe(answer) => {
                 let _ = answer.send(self.describe());
+            }
+            Message::Follow(id, answer) => {
+                let _ = answer.send(self.operation(id));
             }
             Message::Dump(answer) => {
                 let _ = answer.send(self.machine.dump());
@@ -292,6 +310,9 @@ impl Actor {
         for (timer, at) in self.machine.timers() {
             match timer {
                 _ if at > now => {}
+                // What it may take counts from its turn.
+                Timer::Fleet(deployment::Timer::Allowance(instance))
+                    if self.queued.contains_key(&instance) => {}
                 // It is answered with why.
                 Timer::Fleet(deployment::Timer::Allowance(instance)) => self.ask_why(instance),
                 timer => self.queue.push_back(Event::Due(timer)),
@@ -301,7 +322,9 @@ impl Actor {
 
     fn next_wake(&self) -> Timestamp {
         let asked = |timer: &Timer| match timer {
-            Timer::Fleet(deployment::Timer::Allowance(instance)) => self.why.contains(instance),
+            Timer::Fleet(deployment::Timer::Allowance(instance)) => {
+                self.why.contains(instance) || self.queued.contains_key(instance)
+            }
             _ => false,
         };
         let timers = self.machine.timers().into_iter().filter(|(timer, _)| !asked(timer));
@@ -347,6 +370,7 @@ impl Actor {
     /// Ends the task: what instances are to become is the caller's word.
     async fn shut_down(&mut self, aftermath: Aftermath, until: Timestamp) {
         self.finish_commit().await;
+        self.finish_requests(until).await;
         if aftermath == Aftermath::Stop {
             self.stop_all(until).await;
         }

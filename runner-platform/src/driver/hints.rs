@@ -1,16 +1,9 @@
-//! Hints of the backend, and what its instances write: handed on to who is meant.
+//! Hints of the backend, handed on to who is meant.
 
 use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
 
-use runner_core::{
-    backend::{Hint, LogLine},
-    id::InstanceId,
-    time::Timestamp,
-};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use runner_core::backend::Hint;
+use tokio::time::{Instant, sleep_until};
 
 use crate::shared::Shared;
 
@@ -39,28 +32,6 @@ fn tell(shared: &Shared, meant: impl Fn(runner_core::id::ServiceId) -> bool) {
             entry.way.book.nudge.change();
         }
     });
-}
-
-/// Reads what an instance writes for who follows it, until either ends.
-pub(super) async fn follow(
-    shared: Arc<Shared>,
-    instance: InstanceId,
-    since: Timestamp,
-    to: mpsc::Sender<(InstanceId, LogLine)>,
-) {
-    let Ok(mut lines) = shared.backend.logs(shared.fence, instance, since).await else { return };
-    loop {
-        tokio::select! {
-            biased;
-            () = to.closed() => return,
-            line = poll_fn(|context| lines.as_mut().poll_next(context)) => {
-                let Some(line) = line else { return };
-                if to.send((instance, line)).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
 }
 
 /// How long until an engine whose watch ended is watched again.

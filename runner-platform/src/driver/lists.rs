@@ -49,6 +49,10 @@ pub(super) async fn answer(
         }
         let began = shared.clock.now();
         let listed = answer_within(LIMIT, || shared.backend.list(shared.fence)).await;
+        if let Err(error) = &listed {
+            // Once for each call, of which there are two a minute while nothing happens.
+            tracing::warn!(%error, "the backend cannot say what is there; it is asked again");
+        }
         let answer = listed.map(|listing| Arc::new(sort(&shared, listing, &mut stops)));
         newest = answer.as_ref().ok().map(|sighted| (began, Arc::clone(sighted)));
         for ask in all {

@@ -69,7 +69,8 @@ impl Driver {
             let budget = Arc::new(Semaphore::new(shared.processors));
             shared.with(|registry| registry.start_budget = Some(budget));
         }
-        if whole.is_none_or(|whole| whole.boot != shared.boot) {
+        // During the rush the boot before is what is on record: who is killed meanwhile rations on.
+        if !booted && whole.is_none_or(|whole| whole.boot != shared.boot) {
             remember_boot(&shared).await;
         }
         let recovered: Vec<_> = services
@@ -86,7 +87,7 @@ impl Driver {
     }
 }
 
-async fn remember_boot(shared: &Shared) {
+pub(super) async fn remember_boot(shared: &Shared) {
     let whole = Whole { boot: shared.boot.clone() };
     let bytes = serde_json::to_vec(&whole).unwrap_or_default();
     let record = Record { key: RecordKey::Platform, version: Whole::VERSION, bytes };

@@ -99,14 +99,33 @@ impl Paths {
         })
     }
 
-    /// Puts a service's routes in the place of those it had; the first that somebody else has.
+    /// All of these routes that somebody else has.
+    pub(crate) fn all_taken(&self, name: &ServiceName, settings: &ServiceSettings) -> Vec<String> {
+        let routes = self.handle.routes();
+        let taken = self.routes_of(name, settings).into_iter().filter_map(|route| {
+            let owner = routes.owner_of(&route).filter(|owner| *owner != name.as_str())?;
+            Some(format!("the route {route} is taken by {owner}"))
+        });
+        taken.collect()
+    }
+
+    /// Puts a service's routes in the place of those it had; those that somebody else has, and that
+    /// lead there.
     pub(crate) fn publish(
         &self,
         name: &ServiceName,
         settings: &ServiceSettings,
         to: &Way,
-    ) -> Result<(), TakenRoute> {
-        self.handle.edit(|routes| self.lead(routes, name, settings, to))
+    ) -> Vec<TakenRoute> {
+        let mut taken = Vec::new();
+        let published = self.handle.edit(|routes| {
+            taken = self.lead(routes, name, settings, to);
+            Ok::<_, std::convert::Infallible>(())
+        });
+        match published {
+            Ok(()) => taken,
+            Err(never) => match never {},
+        }
     }
 
     /// The same for all services at once: each edit copies what there is. Who has a route first,
@@ -117,7 +136,7 @@ impl Paths {
     ) {
         let mut routes = Routes::new();
         for (name, settings, to) in all {
-            if let Err(taken) = self.lead(&mut routes, name, settings, to) {
+            for taken in self.lead(&mut routes, name, settings, to) {
                 tracing::error!(service = %name, %taken, "a route on record leads elsewhere");
             }
         }
@@ -130,11 +149,11 @@ impl Paths {
         name: &ServiceName,
         settings: &ServiceSettings,
         way: &Way,
-    ) -> Result<(), TakenRoute> {
+    ) -> Vec<TakenRoute> {
         routes.remove(name.as_str());
         let path = way.path();
-        let mut wanted = self.routes_of(name, settings).into_iter();
-        wanted.try_for_each(|route| routes.add(&route, name.as_str(), path.clone()))
+        let wanted = self.routes_of(name, settings).into_iter();
+        wanted.filter_map(|route| routes.add(&route, name.as_str(), path.clone()).err()).collect()
     }
 
     pub(crate) fn withdraw(&self, name: &ServiceName) {

@@ -53,6 +53,47 @@ pub(crate) async fn a_family_of_addresses_is_served_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_too_late_for_a_route_has_its_others_and_that_one_when_it_is_given_back() {
+    let bed = Bed::new(hello().cap(10)).await;
+    bed.platform
+        .create("other", hello().cap(10))
+        .await
+        .expect("accepted")
+        .finished()
+        .await
+        .expect("deployed");
+    let shop = |raw: &mut raw::Service| {
+        let mut route = raw::Route::default();
+        route.host = Some("shop.example".into());
+        raw.routing.routes.push(route);
+    };
+    // Both were told that it is free.
+    let (one, two) = tokio::join!(
+        bed.platform.change("hello", |spec| spec.with(shop)),
+        bed.platform.change("other", |spec| spec.with(shop)),
+    );
+    let _ = (one.expect("accepted"), two.expect("accepted"));
+    let lacks = async |name: &str| bed.platform.describe(name).await.expect("there").unrouted;
+    let (late, first) = match lacks("hello").await.is_empty() {
+        true => ("other", "hello"),
+        false => ("hello", "other"),
+    };
+    assert!(lacks(first).await.is_empty());
+    let words = lacks(late).await;
+    assert!(words.len() == 1 && words[0].contains(&format!("taken by {first}")), "{words:?}");
+    let at = async |host: &str| bed.get(Ask::taking(0).host(host)).await.status.as_u16();
+    assert_eq!(at(&format!("{late}.localhost")).await, 200, "its own host leads to it");
+    let back = bed.platform.change(first, |spec| spec.with(|raw| raw.routing.routes.clear())).await;
+    let _ = back.expect("accepted");
+    pass(SECOND).await;
+    assert!(lacks(late).await.is_empty());
+    assert_eq!(at("shop.example").await, 200);
+    let gone = bed.platform.delete(late).await.expect("accepted");
+    gone.finished().await.expect("deleted");
+    assert_eq!(at("shop.example").await, 404);
+}
+
+#[tokio::test(start_paused = true)]
 pub(crate) async fn it_is_found_by_its_routes_and_domains() {
     let bed = Bed::new(hello().cap(10)).await;
     let at = async |host: &str, path: &str| {

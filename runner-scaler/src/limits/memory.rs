@@ -29,6 +29,13 @@ pub(super) struct Move {
 }
 
 impl Memory {
+    /// Remembers so many as wished for and busy at this moment.
+    pub(crate) fn resume(&mut self, count: u32, limits: &Limits, now: Timestamp) {
+        self.active.push(now, count, limits.standby_after);
+        self.total.push(now, count, limits.scale_in_delay);
+        self.busy = Some(now);
+    }
+
     /// Takes note of a wish before it is passed.
     pub(crate) fn note(&mut self, wish: Count, limits: &Limits, seen: &Seen, now: Timestamp) {
         // What is not begun now is not to be begun later for having been wished for once.

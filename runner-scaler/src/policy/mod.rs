@@ -31,7 +31,7 @@ pub use steps::Steps;
 pub use target::{Stale, TargetTracking};
 pub use zone::Zone;
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use runner_core::time::Timestamp;
 
@@ -77,11 +77,31 @@ pub trait Policy {
     /// Called in the order of time, mostly once a second, and once more whenever a request
     /// begins to wait where none waited: a policy that averages has to weigh by spans.
     fn ask(&mut self, look: &Look<'_>, asked: &mut Asked<'_>);
+
+    /// What it has learned, for one of its kind that takes its place. Nothing where it has learned
+    /// nothing, or keeps it to itself.
+    fn learned(&mut self) -> Option<&mut dyn Any> {
+        None
+    }
+
+    /// Takes over what the policy before it [learned](Self::learned): called when settings changed
+    /// and this one takes that one's place. Whether the two are of a kind only this one can tell.
+    fn take_over(&mut self, learned: &mut dyn Any) {
+        let _ = learned;
+    }
 }
 
 impl<P: Policy + ?Sized> Policy for Box<P> {
     fn ask(&mut self, look: &Look<'_>, asked: &mut Asked<'_>) {
         (**self).ask(look, asked);
+    }
+
+    fn learned(&mut self) -> Option<&mut dyn Any> {
+        (**self).learned()
+    }
+
+    fn take_over(&mut self, learned: &mut dyn Any) {
+        (**self).take_over(learned);
     }
 }
 

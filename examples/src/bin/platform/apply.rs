@@ -51,12 +51,20 @@ impl Wishes {
         for service in self.services {
             let name = service.name().to_string();
             let is_new = matches!(platform.describe(&name).await, Err(Error::NoSuchService(_)));
-            let plan = platform.plan(&service).await.map_err(|error| whole(&error))?;
+            let plan = match platform.plan(&service).await {
+                Ok(plan) => plan,
+                // One whose task has just failed is begun anew, and the others are what they were.
+                Err(error) if left.has_to_wait(&name, Some(&error), stage) => {
+                    left.services.push(service);
+                    continue;
+                }
+                Err(error) => return Err(whole(&error)),
+            };
             if plan.is_empty() {
                 continue;
             }
             let asked = platform.apply(service.clone()).await;
-            if left.has_to_wait(&name, &asked, stage) {
+            if left.has_to_wait(&name, asked.as_ref().err(), stage) {
                 left.services.push(service);
                 continue;
             }
@@ -71,7 +79,7 @@ impl Wishes {
         }
         for name in self.gone {
             let asked = platform.delete(&name).await;
-            if left.has_to_wait(&name, &asked, stage) {
+            if left.has_to_wait(&name, asked.as_ref().err(), stage) {
                 left.gone.push(name);
                 continue;
             }
@@ -82,9 +90,11 @@ impl Wishes {
     }
 
     /// Whether the same may be accepted a little later.
-    fn has_to_wait(&mut self, name: &str, asked: &Result<Operation, Error>, stage: &Stage) -> bool {
-        match asked {
-            Err(error) if error.retry() == Retry::Backoff => {
+    fn has_to_wait(&mut self, name: &str, error: Option<&Error>, stage: &Stage) -> bool {
+        match error {
+            // Nobody takes commands any more.
+            Some(Error::Stopped) => false,
+            Some(error) if error.retry() == Retry::Backoff => {
                 let why = whole(error);
                 if self.waits.get(name) != Some(&why) {
                     stage.say_in(Tone::Busy, &format!("{name}: waits: {why}"));

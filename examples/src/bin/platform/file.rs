@@ -35,13 +35,19 @@ impl File {
         services
     }
 
-    /// Waits until it is another than it was, and reads it.
+    /// Waits until it is another than it was, and reads it: once it is the same at two looks. What
+    /// is half written may be sound by itself, and without the services that are still to come.
     pub(crate) async fn changed(&mut self) -> Result<Vec<ServiceSpec>, String> {
+        let mut before = None;
         loop {
             sleep_until(Instant::now() + LOOK).await;
             // An editor may have put the old one away and not the new one in its place yet.
             let Ok(text) = self.text() else { continue };
-            if text != self.seen {
+            if text == self.seen {
+                before = None;
+            } else if before.as_ref() != Some(&text) {
+                before = Some(text);
+            } else {
                 let services = services(&self.path, &text);
                 self.seen = text;
                 return services;

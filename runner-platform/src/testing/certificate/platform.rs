@@ -131,8 +131,12 @@ fn shifted(shift: i64) -> Timestamp {
 /// Writes down what happens, for who has to find out why.
 async fn tell(platform: Platform) {
     let mut events = platform.events();
-    while let Some(event) = events.next().await {
+    while let Some(told) = events.next().await {
         let at = super::time::now();
+        let crate::Told::Happened(event) = told else {
+            say(&format!("{at} {told:?}"));
+            continue;
+        };
         say(&format!("{at} {} {}: {}", event.service, event.code, event.message));
     }
 }

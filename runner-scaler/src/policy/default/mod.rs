@@ -20,7 +20,7 @@
 
 mod staffing;
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use runner_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -199,6 +199,16 @@ impl Policy for DefaultPolicy {
         let because = Because::new(Signal::Concurrency, present, each).more_at(more_at);
         let wish = Wish::new(Name::fixed("default"), active, because);
         asked.wish(wish.with_standby(total - active).until(again));
+    }
+
+    fn learned(&mut self) -> Option<&mut dyn Any> {
+        Some(self)
+    }
+
+    fn take_over(&mut self, learned: &mut dyn Any) {
+        if let Some(before) = learned.downcast_mut::<Self>() {
+            (self.learned, self.levels) = (before.learned, std::mem::take(&mut before.levels));
+        }
     }
 }
 
