@@ -5,6 +5,7 @@
 //! its hints. Dropping it ends every task and leaves instances as they are.
 
 mod hints;
+mod inner;
 mod lists;
 mod recovery;
 
@@ -57,6 +58,7 @@ pub struct Driver {
     /// The front door, while it is open.
     door: JoinSet<()>,
     door_handle: Option<FrontDoorHandle>,
+    pub(crate) inner: inner::Inner,
     /// Connections to instances, and those who follow what they write.
     background: JoinSet<()>,
     ends: Ends,
@@ -81,8 +83,19 @@ impl Driver {
     ) -> Self {
         let (tasks, panics, background) = (JoinSet::new(), BTreeMap::new(), JoinSet::new());
         let (door, door_handle) = (JoinSet::new(), None);
-        let ends = Ends(shared);
-        Self { requests, asked, tasks, panics, entrances, door, door_handle, background, ends }
+        let (ends, inner) = (Ends(shared), inner::Inner::default());
+        Self {
+            requests,
+            asked,
+            tasks,
+            panics,
+            entrances,
+            door,
+            door_handle,
+            inner,
+            background,
+            ends,
+        }
     }
 
     /// Runs the platform until [`shutdown`](crate::Platform::shutdown), or until it is dropped.
@@ -99,6 +112,8 @@ impl Driver {
     /// Outside a tokio runtime with time enabled.
     pub async fn run(mut self) -> Result<(), Error> {
         let rush = self.recover().await?;
+        // Who comes by the outer door may need it at once.
+        self.inner.open(&self.ends.0.paths)?;
         self.open_door()?;
         let shared = Arc::clone(&self.ends.0);
         shared.stage.send_replace(Stage::Running);
@@ -267,6 +282,10 @@ impl Driver {
             door.drain(Drain::within(until.until(shared.clock.now())));
             let _ = timeout_at(shared.clock.instant(until), self.door.join_next()).await;
         }
+        if aftermath == Aftermath::Leave {
+            // Instances go on; what they asked of each other ends while it is still served.
+            self.inner.close(shared, until).await;
+        }
         let entries: Vec<_> = shared.with(|registry| registry.services.values().cloned().collect());
         let deadline = shared.clock.instant(until) + LAST_CALLS;
         for Entry { inbox, .. } in entries {
@@ -274,6 +293,9 @@ impl Driver {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
         self.tasks.shutdown().await;
+        // The last of all: instances ask each other until they are stopped, and those who hold
+        // something open between two of them let go of it by that.
+        self.inner.close(&self.ends.0, until).await;
     }
 }
 
