@@ -219,6 +219,7 @@ struct Logged {
     /// Through how many services it came; none from outside.
     hops: u32,
     began: Instant,
+    is_written: bool,
 }
 
 impl Logged {
@@ -232,13 +233,20 @@ impl Logged {
             request: parts.extensions.get::<RequestId>().map(|RequestId(id)| id.clone()),
             hops,
             began: Instant::now(),
+            is_written: false,
         }
     }
 
-    fn end(&self, response: &Response<PathBody>) {
-        let Self { service, peer, method, path, request, hops, began } = self;
-        let by = response.extensions().get::<ServedBy>();
+    fn end(&mut self, response: &Response<PathBody>) {
+        let by = response.extensions().get::<ServedBy>().map(|by| by.instance);
         let reason = response.headers().get("x-refusal-reason");
+        let reason = reason.and_then(|reason| reason.to_str().ok());
+        self.write(response.status().as_u16(), reason, by);
+    }
+
+    fn write(&mut self, status: u16, reason: Option<&str>, by: Option<InstanceId>) {
+        self.is_written = true;
+        let Self { service, peer, method, path, request, hops, began, .. } = self;
         tracing::info!(
             target: ACCESS_LOG,
             %service,
@@ -247,12 +255,21 @@ impl Logged {
             %path,
             request = request.as_ref().and_then(|id| id.to_str().ok()),
             hops = Some(*hops).filter(|hops| *hops > 0),
-            status = response.status().as_u16(),
-            reason = reason.and_then(|reason| reason.to_str().ok()),
-            instance = by.map(|by| tracing::field::display(by.instance)),
+            status,
+            reason,
+            instance = by.map(tracing::field::display),
             after_ms = began.elapsed().as_secs_f64() * 1e3,
-            "{method} {path} {}", response.status().as_u16()
+            "{method} {path} {status}"
         );
+    }
+}
+
+/// A request whose answer nobody waits for any more, in the queue or at an instance, is one too.
+impl Drop for Logged {
+    fn drop(&mut self) {
+        if !self.is_written {
+            self.write(LEFT, Some("left"), None);
+        }
     }
 }
 
@@ -298,8 +315,13 @@ impl Body for PathBody {
     }
 }
 
+/// The status of a request whose client went before its answer began: nobody is told it, and logs
+/// have it since nginx wrote the first.
+const LEFT: u16 = 499;
+
 /// The target of the log that `observability.access_log` turns on: one event of level INFO for
-/// each request of the service, when its answer begins. A request that came by the inner door has
+/// each request of the service, when its answer begins, or with the status 499 and the reason
+/// `left` when nobody waits for it any more: its client has gone, or was cut off by its server. A request that came by the inner door has
 /// `hops`: one for a call of an instance, two for a call that was made to answer one, and so on.
 pub const ACCESS_LOG: &str = "runner_platform::access";
 
