@@ -1,12 +1,12 @@
 //! The inner door: opened before the outer one and closed after it, since what comes by that one is
 //! answered by services that ask others.
 
+use runner_core::time::Timestamp;
 use runner_proxy::front_door::{Drain, FrontDoor, FrontDoorHandle};
 use tokio::{task::JoinSet, time::timeout_at};
 
 use super::{Entrance, LAST_CALLS, door_limits};
 use crate::{Error, path::Paths, shared::Shared};
-use runner_core::time::Timestamp;
 
 /// The inner door, while it is open.
 #[derive(Default)]

@@ -223,13 +223,13 @@ impl Names {
         if self.routes_of(name).iter().all(is_known) {
             return;
         }
-        self.edit(|routes| self.lead(routes, name, path()));
+        self.edit(|routes| self.lead(routes, name, &path()));
     }
 
     /// The same for all at once: each edit copies what there is.
     pub(super) fn add_all<'a>(&self, all: impl Iterator<Item = (&'a ServiceName, ServicePath)>) {
         let mut routes = Routes::new();
-        all.for_each(|(name, path)| self.lead(&mut routes, name, path));
+        all.for_each(|(name, path)| self.lead(&mut routes, name, &path));
         self.handle.publish(routes);
     }
 
@@ -248,7 +248,7 @@ impl Names {
         }
     }
 
-    fn lead(&self, routes: &mut Routes<ServicePath>, name: &ServiceName, path: ServicePath) {
+    fn lead(&self, routes: &mut Routes<ServicePath>, name: &ServiceName, path: &ServicePath) {
         for route in self.routes_of(name) {
             // No two services have names that a host would not tell apart.
             if let Err(taken) = routes.add(&route, name.as_str(), path.clone()) {
