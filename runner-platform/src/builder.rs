@@ -22,7 +22,7 @@ use crate::{
     Driver, Error, Platform,
     clock::Clock,
     driver::Entrance,
-    path::{Paths, Reach},
+    path::{InnerDoor, Paths, Reach},
     policy::default_policy,
     random::Ids,
     shared::{NumbersFn, PlanFn, PolicyFn, Shared},
@@ -55,6 +55,7 @@ pub struct PlatformBuilder {
     base: String,
     addresses: Vec<String>,
     entrances: Vec<Entrance>,
+    inner: Option<InnerDoor>,
     seed: Option<u64>,
     clock: Box<ClockFn>,
     boot: Option<String>,
@@ -87,6 +88,7 @@ impl PlatformBuilder {
             base: "localhost".to_owned(),
             addresses: Vec::new(),
             entrances: Vec::new(),
+            inner: None,
             seed: None,
             clock: Box::new(Clock::start),
             boot: None,
@@ -205,6 +207,16 @@ impl PlatformBuilder {
         self
     }
 
+    /// Lets services reach each other by name, those that are not published included, and tells
+    /// their instances where. Default: there is no such door.
+    ///
+    /// `inner_door(InnerDoor::new())` listens on the loopback alone; what that is not, its
+    /// [page](InnerDoor) says.
+    pub fn inner_door(mut self, door: InnerDoor) -> Self {
+        self.inner = Some(door);
+        self
+    }
+
     /// Whose word is taken for where a request came from, what it is called and of which trace it
     /// is. Default: nobody's, so that a service never reads what a stranger wrote there.
     pub fn trust(mut self, trust: Trust) -> Self {
@@ -266,6 +278,7 @@ impl PlatformBuilder {
             addresses.push(bound);
             entrances.push(Box::new(move |door| Ok(door.listen(TcpListener::from_std(listener)?))));
         }
+        let (names, inner_entrances) = self.inner.map(InnerDoor::open).transpose()?.unzip();
         let ids = self.seed.map_or(Ids::Random, |seed| Ids::Seeded(seed.into()));
         let (journal, is_durable): (Arc<dyn Journal>, bool) = match self.journal {
             Keep::InMemory => (Arc::new(VolatileJournal::new(ids.next())), false),
@@ -285,12 +298,13 @@ impl PlatformBuilder {
             clock,
             (Arc::new(secrets), self.sources),
             (self.plans, self.policies, self.numbers),
-            (ids, Paths::new(self.reach, self.trust, self.base)),
+            (ids, Paths::new(self.reach, self.trust, self.base, names)),
             (self.boot.or_else(boot_id), self.processors.unwrap_or(processors)),
             requests,
             lists,
         ));
-        let driver = Driver::new(Arc::clone(&shared), requested, asked, entrances);
+        let mut driver = Driver::new(Arc::clone(&shared), requested, asked, entrances);
+        driver.inner.enter_by(inner_entrances.unwrap_or_default());
         Ok((Platform::new(shared, addresses), driver))
     }
 }
@@ -302,7 +316,7 @@ impl std::fmt::Debug for PlatformBuilder {
 }
 
 /// Takes an address at once, so that a port that is busy is said before anything begins.
-fn bind(address: &str) -> Result<(std::net::TcpListener, SocketAddr), Error> {
+pub(crate) fn bind(address: &str) -> Result<(std::net::TcpListener, SocketAddr), Error> {
     let bound = std::net::TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;

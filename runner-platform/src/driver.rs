@@ -6,6 +6,7 @@
 
 mod follow;
 mod hints;
+mod inner;
 mod lists;
 mod recovery;
 
@@ -61,6 +62,7 @@ pub struct Driver {
     /// The front door, while it is open.
     door: JoinSet<()>,
     door_handle: Option<FrontDoorHandle>,
+    pub(crate) inner: inner::Inner,
     /// Connections to instances.
     background: JoinSet<()>,
     /// Those who follow what instances write.
@@ -87,7 +89,7 @@ impl Driver {
     ) -> Self {
         let (tasks, panics, background) = (JoinSet::new(), BTreeMap::new(), JoinSet::new());
         let (door, door_handle) = (JoinSet::new(), None);
-        let ends = Ends(shared);
+        let (ends, inner) = (Ends(shared), inner::Inner::default());
         let followers = JoinSet::new();
         Self {
             requests,
@@ -97,6 +99,7 @@ impl Driver {
             entrances,
             door,
             door_handle,
+            inner,
             background,
             followers,
             ends,
@@ -117,9 +120,12 @@ impl Driver {
     ///
     /// Outside a tokio runtime with time enabled.
     pub async fn run(mut self) -> Result<(), Error> {
-        // First, since it may fail: who comes meanwhile waits in the backlog.
+        // First, since they may fail: who comes meanwhile waits in the backlog.
         let door = self.build_door()?;
+        self.inner.build(&self.ends.0.paths)?;
         let rush = self.recover().await?;
+        // Who comes by the outer door may need it at once.
+        self.inner.open();
         if let Some(door) = door {
             self.door.spawn(door);
         }
@@ -297,6 +303,10 @@ impl Driver {
             door.drain(Drain::within(until.until(shared.clock.now())));
             let _ = timeout_at(shared.clock.instant(until), self.door.join_next()).await;
         }
+        if aftermath == Aftermath::Leave {
+            // Instances go on; what they asked of each other ends while it is still served.
+            self.inner.close(shared, until).await;
+        }
         let entries: Vec<_> = shared.with(|registry| registry.services.values().cloned().collect());
         let deadline = shared.clock.instant(until) + LAST_CALLS;
         for Entry { inbox, .. } in entries {
@@ -304,6 +314,9 @@ impl Driver {
         }
         while let Ok(Some(_)) = timeout_at(deadline, self.tasks.join_next()).await {}
         self.tasks.shutdown().await;
+        // The last of all: instances ask each other until they are stopped, and those who hold
+        // something open between two of them let go of it by that.
+        self.inner.close(&self.ends.0, until).await;
         let _ = self.ends.0.births.send(Birth::Over(aftermath));
         // Who does not read what it follows keeps nobody waiting.
         let deadline = deadline.min(Instant::now() + LAST_LINES);

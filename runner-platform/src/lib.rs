@@ -66,6 +66,20 @@
 //!   panics, the call has failed.
 //! - **Two platforms never meet:** there are no globals, and instances bear the platform's mark.
 //!
+//! # Services that call each other
+//!
+//! With an [inner door](PlatformBuilder::inner_door) every service is reached by the instances of
+//! all others under its name, published or not, through the same queue as from outside: a call
+//! waits, is refused, and wakes who sleeps. Instances find it in `RUNNER_SERVICES`:
+//!
+//! ```sh
+//! curl -H 'host: shop' "$RUNNER_SERVICES/"           # or, where the field cannot be set:
+//! curl --proxy "$RUNNER_SERVICES" http://shop.internal/
+//! ```
+//!
+//! From the outer door a service that is not published is not told from one that does not exist.
+//! The inner door is on the loopback and asks nobody who they are: see [`InnerDoor`].
+//!
 //! # Cancel safety
 //!
 //! Dropping the driver's future is a crash that is prepared for: every task and port ends, and
@@ -138,6 +152,7 @@ pub use message::Aftermath;
 pub use offered::NotOffered;
 pub use operation::{Operation, OperationSummary};
 pub use path::{
-    ACCESS_LOG, DataPath, PathBody, PathError, PathFuture, Reach, ReachStream, ServicePath,
+    ACCESS_LOG, DataPath, InnerDoor, PathBody, PathError, PathFuture, Reach, ReachStream,
+    ServicePath,
 };
 pub use platform::Platform;

@@ -371,8 +371,22 @@ impl Platform {
         self.shared.paths.service()
     }
 
+    /// The same by name, of every service, published or not: what stands behind the
+    /// [inner door](PlatformBuilder::inner_door), where there is one. Whoever puts a server of their
+    /// own before it says where by [`InnerDoor::elsewhere`](crate::InnerDoor::elsewhere).
+    pub fn inner_service(&self) -> Option<DataPath> {
+        Some(self.shared.paths.names.as_ref()?.service())
+    }
+
+    /// Where instances are told that they reach other services, where there is an
+    /// [inner door](PlatformBuilder::inner_door).
+    pub fn inner_address(&self) -> Option<&str> {
+        Some(self.shared.paths.names.as_ref()?.told.as_str())
+    }
+
     /// The path of one service by its name, whatever its routes say: how services reach each other,
-    /// those that are not published included.
+    /// those that are not published included. It takes requests as the
+    /// [inner door](PlatformBuilder::inner_door) does.
     ///
     /// # Errors
     ///

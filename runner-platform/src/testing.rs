@@ -35,7 +35,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
 use runner_core::{
@@ -54,10 +54,13 @@ use runner_health::{
     Plan,
     probe::{Probe, Seen, Target, from_fn},
 };
-use runner_proxy::forward::Memory as Requests;
+use runner_proxy::{exchange::ClientConnection, forward::Memory as Requests};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Driver, Platform, PlatformBuilder, Reach};
+use crate::{DataPath, Driver, Platform, PlatformBuilder, Reach};
+
+/// The inner door that instances go by, once there is one.
+type Inner = Arc<tokio::sync::watch::Sender<Option<DataPath>>>;
 
 /// What outlives a platform: the engine, the disk and the time. See the [module page](self).
 #[derive(Clone, Debug)]
@@ -67,6 +70,8 @@ pub struct Memory {
     engine: SharedEngine,
     storage: MemoryStorage,
     requests: Requests,
+    /// By which instances call others.
+    inner: Inner,
     lives: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -94,6 +99,7 @@ impl Memory {
             storage: MemoryStorage::new(&clock, platform),
             clock,
             requests: Requests::new(),
+            inner: Inner::default(),
             lives: Arc::default(),
         }
     }
@@ -125,10 +131,12 @@ impl Memory {
         let life = self.lives.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let journal = self.storage.open(format!("life {life}")).expect("the one before has ended");
         let (requests, engine) = (self.requests.clone(), self.engine.clone());
+        let inner = Arc::clone(&self.inner);
         let backend = self.engine.open().on_start(move |instance, address| {
             if let Address::Memory(name) = address {
                 let (address, engine) = (address.clone(), engine.clone());
-                requests.serve(name, Answering { instance, address, engine });
+                let inner = Arc::clone(&inner);
+                requests.serve(name, Answering { instance, address, engine, inner });
             }
         });
         let engine = self.engine.clone();
@@ -151,6 +159,12 @@ impl Memory {
             .reach(Reach::memory(self.requests.clone(), listens))
             .seeded(self.seed ^ (life << 32), wall)
             .boot("the only one")
+    }
+
+    /// Instances call others through this, when a request asks them to by [`CALLS`]: what
+    /// [`Platform::inner_service`] gives.
+    pub fn call_by(&self, inner: DataPath) {
+        self.inner.send_replace(Some(inner));
     }
 
     /// The engine: to look at, to change, to break.
@@ -224,12 +238,48 @@ impl Pacer for Tokio {
 }
 
 /// What an instance answers to requests: its id, once it has read all of it and after as many
-/// milliseconds as the field [`TAKES`] says. Where its life answers badly, 500.
+/// milliseconds as the field [`TAKES`] says. Where its life answers badly, 500. By [`CALLS`] it
+/// calls others first, and adds what they answered.
 #[derive(Clone)]
 struct Answering {
     instance: InstanceId,
     address: Address,
     engine: SharedEngine,
+    inner: Inner,
+}
+
+impl Answering {
+    /// Asks the first service that is named, which asks the others, and passes on what belongs to
+    /// the whole chain. Its words are its status and body.
+    async fn call(&self, named: &str, came_with: &HeaderMap) -> String {
+        let (first, rest) = named.split_once(',').unwrap_or((named, ""));
+        let Some(inner) = self.inner.borrow().clone() else {
+            return "there is no inner door".to_owned();
+        };
+        let mut request = Request::get("/").header(header::HOST, first);
+        if !rest.is_empty() {
+            request = request.header(CALLS, rest);
+        }
+        for (name, value) in came_with.iter().filter(|(name, _)| PASSED_ON.contains(&name.as_str()))
+        {
+            request = request.header(name, value);
+        }
+        // An instance of this machine, as a front door would see it.
+        let peer = Some((std::net::Ipv4Addr::LOCALHOST, 1).into());
+        let request = request.extension(ClientConnection { peer, secure: false });
+        let Ok(request) = request.body(Full::<Bytes>::default()) else {
+            return format!("`{first}` cannot be called");
+        };
+        // Boxed: what is called may call.
+        let mut inner = inner;
+        let called = tower_service::Service::call(&mut inner, request);
+        let called: BoxFuture<'static, _> = Box::pin(called);
+        let Ok(response) = called.await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map(|body| body.to_bytes());
+        let body = body.as_deref().map_or_else(|_| "broken off".into(), String::from_utf8_lossy);
+        format!("{status} {body}")
+    }
 }
 
 impl<B: Body + Send + 'static> tower_service::Service<Request<B>> for Answering
@@ -246,21 +296,33 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Self { instance, address, engine } = self.clone();
+        let (this, head) = (self.clone(), request.headers().clone());
         let takes =
             request.headers().get(TAKES).and_then(|takes| takes.to_str().ok()?.parse().ok());
         let saw_trace = request.headers().contains_key("traceparent");
+        let field = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
+        let calls = field(CALLS).map(str::to_owned);
+        let saw: Vec<_> = field(ECHOES).into_iter().flat_map(|names| names.split(',')).collect();
+        let saw: Vec<_> =
+            saw.into_iter().map(|name| field(name).unwrap_or("-").to_owned()).collect();
         Box::pin(async move {
             // As an application that needs all of it.
             let _ = request.into_body().collect().await;
             if let Some(takes) = takes {
                 sleep_until(Instant::now() + Duration::from_millis(takes)).await;
             }
-            let mut response = Response::new(Full::from(instance.to_string()));
+            let mut text = this.instance.to_string();
+            for value in saw {
+                text = format!("{text} [{value}]");
+            }
+            if let Some(named) = calls {
+                text = format!("{text} > {}", this.call(&named, &head).await);
+            }
+            let mut response = Response::new(Full::from(text));
             if saw_trace {
                 response.headers_mut().insert(SAW_TRACE, HeaderValue::from_static("yes"));
             }
-            if engine.ask(&address) != Reply::Well {
+            if this.engine.ask(&this.address) != Reply::Well {
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             }
             Ok(response)
@@ -273,3 +335,16 @@ pub const TAKES: &str = "x-takes-ms";
 
 /// The field of an answer of an instance in memory that was told which trace a request is of.
 pub const SAW_TRACE: &str = "x-saw-trace";
+
+/// The field of a request in which services are named, such as `shop,stock`, that an instance in
+/// memory calls before it answers: the first by itself, the next by that one, and so on. They are
+/// called by [`Memory::call_by`], and told what the whole chain is told: name, trace and hops.
+pub const CALLS: &str = "x-calls";
+
+/// The field of a request in which fields are named whose values an instance in memory answers
+/// with, each in brackets.
+pub const ECHOES: &str = "x-echoes";
+
+/// What an application passes on of a request that it answers by asking others.
+const PASSED_ON: [&str; 6] =
+    ["x-request-id", "traceparent", "tracestate", "x-runner-hops", ECHOES, TAKES];

@@ -29,6 +29,13 @@ pub struct ClientConnection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub HeaderValue);
 
+/// Marks a request of an instance of one's own, which asks another service: what it is called and
+/// of which trace it is are kept, so that a chain of calls can be followed to its end. From where
+/// it came it may not say, whoever is trusted otherwise: an instance is no proxy, and runs the code
+/// of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FromInside;
+
 /// Who answered a request, in the extensions of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedBy {

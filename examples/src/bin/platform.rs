@@ -13,7 +13,7 @@ use runner_examples::{
     screen::{Screen, Stage, Tone, stage},
     server::{Ended, Entrance, Interrupts, Opening, Server},
 };
-use runner_platform::Platform;
+use runner_platform::{InnerDoor, Platform};
 use tokio::task::JoinSet;
 
 #[path = "platform/apply.rs"]
@@ -44,6 +44,11 @@ usage: platform [OPTIONS] FILE
   --listen ADDRESS   where clients are served (127.0.0.1:8080; a free port where that is busy);
                      `stdin`: a listening socket that a supervisor gives as standard input and
                      keeps, so that clients who come during a restart wait instead of failing
+  --inner ADDRESS    where services reach each other by name, published or not (such as
+                     127.0.0.1:7070; port 0 takes a free one): instances find it in
+                     $RUNNER_SERVICES and name a service as the host. It asks nobody who they
+                     are: keep it on the loopback. With --leave name the port, so that instances
+                     that go on find it again
   --state DIR        where it remembers services and operations, and instances have their files
                      (FILE.state; `run` remembers nothing). Killed at any moment and started again
                      with it, it takes up what runs and carries on what was under way
@@ -62,6 +67,7 @@ its state stays. SIGUSR1 makes it print all that is known of each service, as JS
 /// What is asked for.
 struct Call {
     listen: Option<String>,
+    inner: Option<String>,
     state: Option<PathBuf>,
     leave: bool,
     logs: bool,
@@ -91,12 +97,14 @@ async fn main() -> ExitCode {
 }
 
 fn call(mut arguments: Arguments) -> Result<Option<Call>, String> {
-    let (mut listen, mut state, mut leave, mut logs) = (None, None, false, false);
+    let (mut listen, mut inner, mut state) = (None, None, None);
+    let (mut leave, mut logs) = (false, false);
     let (mut program, mut file) = (None, None);
     while let Some(flag) = arguments.flag() {
         match (flag.as_str(), &mut program) {
             ("--help" | "-h", _) => return Ok(None),
             ("--listen", _) => listen = Some(checked_address(arguments.value(&flag)?)?),
+            ("--inner", _) => inner = Some(inner_address(arguments.value(&flag)?)?),
             ("--state", _) => state = Some(PathBuf::from(arguments.value(&flag)?)),
             ("--leave", _) => leave = true,
             ("--logs", _) => logs = true,
@@ -130,7 +138,7 @@ fn call(mut arguments: Arguments) -> Result<Option<Call>, String> {
     if leave && state.is_none() {
         return Err("--leave needs --state: what goes on has to be found again".to_owned());
     }
-    Ok(Some(Call { listen, state, leave, logs, what }))
+    Ok(Some(Call { listen, inner, state, leave, logs, what }))
 }
 
 fn checked_address(value: String) -> Result<String, String> {
@@ -139,6 +147,13 @@ fn checked_address(value: String) -> Result<String, String> {
             Err(format!("`{value}` is no address; write one such as 127.0.0.1:8080"))
         }
         _ => Ok(value),
+    }
+}
+
+fn inner_address(value: String) -> Result<String, String> {
+    match value.parse::<SocketAddr>() {
+        Ok(_) => Ok(value),
+        Err(_) => Err(format!("`{value}` is no address; write one such as 127.0.0.1:7070")),
     }
 }
 
@@ -158,7 +173,7 @@ async fn serve(call: Call) -> ExitCode {
 }
 
 async fn run(call: Call, stage: &Stage) -> Result<(), Ended> {
-    let Call { listen, state, leave, logs, mut what } = call;
+    let Call { listen, inner, state, leave, logs, mut what } = call;
     let mut interrupts = Interrupts::listen()?;
     // Before anything begins: a file with faults begins nothing.
     let first = match &mut what {
@@ -171,7 +186,11 @@ async fn run(call: Call, stage: &Stage) -> Result<(), Ended> {
         Some(address) => Entrance::At(address.parse().unwrap_or(USUAL)),
         None => Entrance::At(USUAL),
     };
-    let mut server = Server::open_as(Opening { entrance, state, logs }, stage, |made| made)?;
+    let mut server =
+        Server::open_as(Opening { entrance, state, logs }, stage, |made| match inner {
+            Some(address) => made.inner_door(InnerDoor::new().listen(address)),
+            None => made,
+        })?;
     let address = server.address();
     stage.show(|view| {
         view.heading = format!("serving at http://{address}");
@@ -184,6 +203,10 @@ async fn run(call: Call, stage: &Stage) -> Result<(), Ended> {
             What::Program(_) => String::new(),
         };
         stage.say_in(Tone::Strong, &format!("{name}: curl {host}http://{address}/"));
+    }
+    if let Some(inner) = server.platform().inner_address() {
+        let line = format!("services reach each other at {inner}: curl -H 'host: NAME' {inner}/");
+        stage.say_in(Tone::Strong, &line);
     }
     let (platform, story_stage) = (server.platform().clone(), stage.clone());
     let dumps = dump::when_asked(platform.clone(), stage.clone())?;

@@ -17,8 +17,10 @@
 //! |---|---|
 //! | `/`, and any other | the version, after the work that a request takes; `?work=50ms` overrides it |
 //! | `/stream?count=5&every=100ms` | so many lines, one at a time |
+//! | `/call?to=NAME/PATH` | what another service answers there, found by `$RUNNER_SERVICES` |
 //! | `/ws` | a WebSocket that sends back what it gets |
 
+mod call;
 mod server;
 mod trouble;
 

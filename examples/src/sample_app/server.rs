@@ -31,7 +31,7 @@ use tokio_tungstenite::{
     tungstenite::{handshake::derive_accept_key, protocol::Role},
 };
 
-use super::{Failure, SampleApp, millis, trouble};
+use super::{Failure, SampleApp, call::call, millis, trouble};
 
 type Answer = Response<Either<Full<Bytes>, Lines>>;
 
@@ -145,6 +145,11 @@ async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) -> Result<A
         _ => {}
     }
     Ok(match request.uri().path() {
+        "/call" => {
+            let called = call(setting("to").unwrap_or(""), request.headers()).await;
+            let called = called.unwrap_or_else(|why| format!("nobody: {why}"));
+            text(StatusCode::OK, &format!("{} > {called}\n", shared.app.version))
+        }
         "/ws" => echo(&mut request),
         "/stream" => {
             let count = setting("count").and_then(|count| count.parse().ok()).unwrap_or(5);

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Actor, answer::Answer};
-use crate::{driver::Birth, shared::ListAsk, within::answer_within};
+use crate::{InnerDoor, driver::Birth, shared::ListAsk, within::answer_within};
 
 impl Actor {
     pub(super) fn answered(&mut self, answer: Answer) {
@@ -183,6 +183,13 @@ impl Actor {
             .map(|(name, value)| (name.to_string(), value.clone()))
             .collect();
         request.secrets = values.map(|values| values.secrets.clone()).unwrap_or_default();
+        // What somebody says there themselves is theirs.
+        if let Some(names) = &self.shared.paths.names
+            && !request.secrets.contains_key(InnerDoor::VARIABLE)
+        {
+            let told = request.environment.entry(InnerDoor::VARIABLE.to_owned());
+            told.or_insert_with(|| names.told.clone());
+        }
         if let Some(name) =
             spec.secrets().keys().find(|name| !request.secrets.contains_key(name.as_str()))
         {

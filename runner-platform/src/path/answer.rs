@@ -43,6 +43,12 @@ pub(super) const BODY_TOO_LARGE: Reason = Reason {
     sentence: "the body is larger than this service takes",
     grpc: Grpc::ResourceExhausted,
 };
+pub(super) const TOO_MANY_HOPS: Reason = Reason {
+    status: StatusCode::LOOP_DETECTED,
+    code: "too_many_hops",
+    sentence: "the request came through more services than one may, so it seems to go in a circle",
+    grpc: Grpc::Internal,
+};
 pub(super) const BODY_TOO_SLOW: Reason = Reason {
     status: StatusCode::REQUEST_TIMEOUT,
     code: "body_too_slow",

@@ -5,6 +5,7 @@
 //! inside each queue.
 
 mod answer;
+mod inner;
 mod limited;
 mod reach;
 pub(crate) mod rules;
@@ -23,11 +24,13 @@ use runner_proxy::{
 };
 
 pub use self::{
+    inner::InnerDoor,
     limited::PathError,
     reach::{Reach, ReachStream},
     service::{ACCESS_LOG, PathBody, PathFuture, ServicePath},
 };
 pub(crate) use self::{
+    inner::Names,
     rules::{HEAD_BYTES, HEAD_FIELDS, Rulebook},
     service::Way,
 };
@@ -50,12 +53,14 @@ pub(crate) struct Paths {
     pub(crate) trust: Trust,
     /// Below it each service has a host of its own.
     base: String,
+    /// All services by name, where the platform has an inner door.
+    pub(crate) names: Option<Names>,
 }
 
 impl Paths {
-    pub(crate) fn new(reach: Reach, trust: Trust, base: String) -> Self {
+    pub(crate) fn new(reach: Reach, trust: Trust, base: String, names: Option<Names>) -> Self {
         let router = Router::new(Routes::new());
-        Self { handle: router.handle(), router, reach, trust, base }
+        Self { handle: router.handle(), router, reach, trust, base, names }
     }
 
     pub(crate) fn service(&self) -> DataPath {
@@ -83,7 +88,8 @@ impl Paths {
             .limits(time_limits(settings.limits()))
             .trust(self.trust.clone());
         let (forward, connections) = forward.build();
-        (Way { pool, forward, book }, connections)
+        let max_hops = self.names.as_ref().map(|names| names.max_hops);
+        (Way { pool, forward, book, max_hops }, connections)
     }
 
     /// Who has one of these routes already.
@@ -110,13 +116,16 @@ impl Paths {
     }
 
     /// Puts a service's routes in the place of those it had; those that somebody else has, and that
-    /// lead there.
+    /// lead there. Its name is its own, whatever becomes of them.
     pub(crate) fn publish(
         &self,
         name: &ServiceName,
         settings: &ServiceSettings,
         to: &Way,
     ) -> Vec<TakenRoute> {
+        if let Some(names) = &self.names {
+            names.add(name, || to.path_inside());
+        }
         let mut taken = Vec::new();
         let published = self.handle.edit(|routes| {
             taken = self.lead(routes, name, settings, to);
@@ -132,8 +141,11 @@ impl Paths {
     /// has it.
     pub(crate) fn publish_all<'a>(
         &self,
-        all: impl Iterator<Item = (&'a ServiceName, &'a ServiceSettings, &'a Way)>,
+        all: impl Iterator<Item = (&'a ServiceName, &'a ServiceSettings, &'a Way)> + Clone,
     ) {
+        if let Some(names) = &self.names {
+            names.add_all(all.clone().map(|(name, _, to)| (name, to.path_inside())));
+        }
         let mut routes = Routes::new();
         for (name, settings, to) in all {
             for taken in self.lead(&mut routes, name, settings, to) {
@@ -157,6 +169,9 @@ impl Paths {
     }
 
     pub(crate) fn withdraw(&self, name: &ServiceName) {
+        if let Some(names) = &self.names {
+            names.remove(name);
+        }
         let removed = self.handle.edit(|routes| {
             routes.remove(name.as_str());
             Ok::<_, std::convert::Infallible>(())

@@ -26,7 +26,7 @@ use runner_core::{
 };
 use runner_proxy::{
     RequestHead,
-    exchange::{ClientConnection, RequestId},
+    exchange::{ClientConnection, FromInside, RequestId},
     refusal_response,
     router::Sticky as Cookie,
 };
@@ -99,6 +99,7 @@ pub(super) enum TurnedAway {
     FamilyNotServed,
     BodyTooLarge,
     HeadTooLarge,
+    TooManyHops,
 }
 
 impl Rulebook {
@@ -342,7 +343,11 @@ fn host_of<'a>(head: &RequestHead<'a>) -> Option<&'a str> {
     Some(end.map_or(host, |at| &host[..at]))
 }
 
+/// Nobody's where it is an instance's: that is the machine's, which is all of theirs.
 fn peer_of(extensions: &http::Extensions) -> Option<IpAddr> {
+    if extensions.get::<FromInside>().is_some() {
+        return None;
+    }
     Some(extensions.get::<ClientConnection>()?.peer?.ip().to_canonical())
 }
 

@@ -10,12 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use runner_core::id::InstanceId;
 use runner_proxy::{
-    exchange::{ClientConnection, ServedBy},
+    exchange::{ClientConnection, FromInside, RequestId, ServedBy},
     pool::{Pool, PoolFuture, PoolQueue},
     queue::ResponseBody,
     router::Sticky as Cookie,
@@ -27,6 +27,7 @@ use tower_service::Service;
 use super::{
     Reach,
     answer::{self, Reader},
+    inner::{self, MAX_HOPS},
     limited::{Limited, LimitedBody, PathError},
     rules::{Rulebook, Rules, TurnedAway},
 };
@@ -39,6 +40,8 @@ pub struct ServicePath {
     book: Arc<Rulebook>,
     /// For other services of the platform: networks are about clients from outside.
     inside: bool,
+    /// Through how many services a request may come, where the platform has an inner door.
+    max_hops: Option<u32>,
 }
 
 /// What a service's data path is made from; cloned wherever it is needed.
@@ -47,6 +50,7 @@ pub(crate) struct Way {
     pub(crate) pool: Pool,
     pub(crate) forward: Forward<Reach>,
     pub(crate) book: Arc<Rulebook>,
+    pub(crate) max_hops: Option<u32>,
 }
 
 impl Way {
@@ -54,7 +58,8 @@ impl Way {
     pub(crate) fn path(&self) -> ServicePath {
         let limited = Limited::new(self.forward.clone(), Arc::clone(&self.book));
         let queue = self.pool.layer().layer(limited);
-        ServicePath { queue, book: Arc::clone(&self.book), inside: false }
+        let (book, max_hops) = (Arc::clone(&self.book), self.max_hops);
+        ServicePath { queue, book, inside: false, max_hops }
     }
 
     /// For services that reach each other by name.
@@ -85,9 +90,15 @@ where
     fn call(&mut self, request: Request<B>) -> PathFuture<B> {
         let rules = self.book.rules();
         let (mut parts, body) = request.into_parts();
-        let logged = rules.access_log.then(|| Box::new(Logged::begin(&self.book, &parts)));
-        if let Some(why) = rules.turns_away(&parts, body.size_hint().lower(), self.inside) {
+        let hops = self.hops(&mut parts.headers);
+        let logged = rules.access_log.then(|| Box::new(Logged::begin(&self.book, &parts, hops)));
+        let why = match hops > self.max_hops.unwrap_or(MAX_HOPS) {
+            true => Some(TurnedAway::TooManyHops),
+            false => rules.turns_away(&parts, body.size_hint().lower(), self.inside),
+        };
+        if let Some(why) = why {
             let reason = match why {
+                TurnedAway::TooManyHops => answer::TOO_MANY_HOPS,
                 TurnedAway::AddressNotAllowed => answer::ADDRESS_NOT_ALLOWED,
                 TurnedAway::FamilyNotServed => answer::FAMILY_NOT_SERVED,
                 TurnedAway::BodyTooLarge => answer::BODY_TOO_LARGE,
@@ -96,6 +107,10 @@ where
             let reader = Reader::of(&parts.method, &parts.headers, &parts.extensions);
             let response = Some(Box::new(reader.answer(reason)));
             return PathFuture { on: On::TurnedAway(response), rules, session: None, logged };
+        }
+        if self.inside {
+            inner::write_hops(&mut parts.headers, hops);
+            parts.extensions.insert(FromInside);
         }
         if rules.cuts_traces {
             for name in &TRACE {
@@ -111,6 +126,22 @@ where
         // After it was counted: whoever looks either sees it or is told.
         self.book.nudge.note_request();
         PathFuture { on: On::Queued(queued), rules, session, logged }
+    }
+}
+
+impl ServicePath {
+    /// Through how many services a request has come when this one has it: none, if it is from
+    /// outside, whatever it says.
+    fn hops(&self, headers: &mut HeaderMap) -> u32 {
+        match (self.inside, self.max_hops) {
+            (true, _) => inner::hops_of(headers).saturating_add(1),
+            (false, Some(_)) => {
+                inner::remove_hops(headers);
+                0
+            }
+            // Nobody reads it.
+            (false, None) => 0,
+        }
     }
 }
 
@@ -183,37 +214,62 @@ struct Logged {
     method: String,
     /// Without its query, which may hold secrets.
     path: String,
+    /// What it is called: the same along a chain of calls.
+    request: Option<HeaderValue>,
+    /// Through how many services it came; none from outside.
+    hops: u32,
     began: Instant,
+    is_written: bool,
 }
 
 impl Logged {
-    fn begin(book: &Rulebook, parts: &http::request::Parts) -> Self {
+    fn begin(book: &Rulebook, parts: &http::request::Parts, hops: u32) -> Self {
         let peer = parts.extensions.get::<ClientConnection>().and_then(|client| client.peer);
         Self {
             service: book.name.to_string(),
             peer: peer.map(|peer| peer.to_string()),
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
+            request: parts.extensions.get::<RequestId>().map(|RequestId(id)| id.clone()),
+            hops,
             began: Instant::now(),
+            is_written: false,
         }
     }
 
-    fn end(&self, response: &Response<PathBody>) {
-        let Self { service, peer, method, path, began } = self;
-        let by = response.extensions().get::<ServedBy>();
+    fn end(&mut self, response: &Response<PathBody>) {
+        let by = response.extensions().get::<ServedBy>().map(|by| by.instance);
         let reason = response.headers().get("x-refusal-reason");
+        let reason = reason.and_then(|reason| reason.to_str().ok());
+        self.write(response.status().as_u16(), reason, by);
+    }
+
+    fn write(&mut self, status: u16, reason: Option<&str>, by: Option<InstanceId>) {
+        self.is_written = true;
+        let Self { service, peer, method, path, request, hops, began, .. } = self;
         tracing::info!(
             target: ACCESS_LOG,
             %service,
             peer = peer.as_deref(),
             %method,
             %path,
-            status = response.status().as_u16(),
-            reason = reason.and_then(|reason| reason.to_str().ok()),
-            instance = by.map(|by| tracing::field::display(by.instance)),
+            request = request.as_ref().and_then(|id| id.to_str().ok()),
+            hops = Some(*hops).filter(|hops| *hops > 0),
+            status,
+            reason,
+            instance = by.map(tracing::field::display),
             after_ms = began.elapsed().as_secs_f64() * 1e3,
-            "{method} {path} {}", response.status().as_u16()
+            "{method} {path} {status}"
         );
+    }
+}
+
+/// A request whose answer nobody waits for any more, in the queue or at an instance, is one too.
+impl Drop for Logged {
+    fn drop(&mut self) {
+        if !self.is_written {
+            self.write(LEFT, Some("left"), None);
+        }
     }
 }
 
@@ -259,8 +315,14 @@ impl Body for PathBody {
     }
 }
 
+/// The status of a request whose client went before its answer began: nobody is told it, and logs
+/// have it since nginx wrote the first.
+const LEFT: u16 = 499;
+
 /// The target of the log that `observability.access_log` turns on: one event of level INFO for
-/// each request of the service, when its answer begins.
+/// each request of the service, when its answer begins, or with the status 499 and the reason
+/// `left` when nobody waits for it any more: its client has gone, or was cut off by its server. A request that came by the inner door has
+/// `hops`: one for a call of an instance, two for a call that was made to answer one, and so on.
 pub const ACCESS_LOG: &str = "runner_platform::access";
 
 /// The fields that carry a trace: of the W3C, and of those before it.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +12,7 @@ use http::StatusCode;
 use http_body::{Body, Frame};
 use runner_core::spec::{Cidr, raw};
 use runner_platform::testing::{Memory, SAW_TRACE};
-use runner_proxy::forward::Trust;
+use runner_proxy::{exchange::RequestId, forward::Trust};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -326,6 +325,54 @@ pub(crate) async fn requests_are_written_down_where_settings_want_it() {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(!line.contains("secret"), "{line}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_before_the_answer_is_written_down_as_such() {
+    let bed = Bed::new(hello().cap(1)).await;
+    bed.change(|raw| raw.observability.access_log = Some(true)).await;
+    let (served, waiting) = (bed.send(Ask::taking(9_000)).await, bed.send(Ask::taking(1)).await);
+    pass(SECOND).await;
+    waiting.abort();
+    let _ = waiting.await;
+    let left = access_log::taken();
+    let [line] = left.as_slice() else { panic!("{left:?}") };
+    for part in ["service=hello", "status=499", "reason=\"left\"", "after_ms=1"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    // At an instance already, and still without an answer.
+    served.abort();
+    let _ = served.await;
+    let left = access_log::taken();
+    assert!(left.len() == 1 && left[0].contains("status=499"), "{left:?}");
+    bed.get(Ask::taking(0)).await;
+    let answered = access_log::taken();
+    assert!(answered.len() == 1 && answered[0].contains("status=200"), "once each: {answered:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_of_an_instance_is_written_down_with_its_place_in_the_chain() {
+    let bed = Bed::new(hello().cap(10)).await;
+    bed.change(|raw| raw.observability.access_log = Some(true)).await;
+    let written = async |hops: Option<&str>| {
+        let mut ask = Ask::taking(0);
+        if let Some(hops) = hops {
+            ask = ask.field("x-runner-hops", hops);
+        }
+        let mut request = ask.request(http_body_util::Full::default());
+        request.extensions_mut().insert(RequestId("chain-7".parse().expect("a value")));
+        let by_name = bed.platform.service_of("hello").await.expect("there");
+        let Ok(_) = by_name.oneshot(request).await;
+        access_log::taken().pop().expect("a line")
+    };
+    for (said, hops) in [(None, "hops=1 "), (Some("2"), "hops=3 ")] {
+        let line = written(said).await;
+        assert!(line.contains(hops) && line.contains("request=\"chain-7\""), "{line}");
+    }
+    assert!(written(Some("16")).await.contains("reason=\"too_many_hops\""));
+    bed.get(Ask::taking(0).field("x-runner-hops", "2")).await;
+    let outside = access_log::taken().pop().expect("a line");
+    assert!(!outside.contains("hops="), "a stranger has no place in it: {outside}");
 }
 
 #[tokio::test(start_paused = true)]

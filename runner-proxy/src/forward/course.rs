@@ -26,7 +26,7 @@ use super::{
     tunnel,
 };
 use crate::{
-    exchange::{ClientConnection, RequestId, ServedBy},
+    exchange::{ClientConnection, FromInside, RequestId, ServedBy},
     pool::Assignment,
     queue::{RequestHead, Return},
     told::{Form, REQUEST_ID},
@@ -53,6 +53,7 @@ pub(super) fn start<C: Connect>(
     let way = Way {
         trust: &shared.settings.trust,
         client: parts.extensions.get::<ClientConnection>().copied(),
+        from_inside: parts.extensions.get::<FromInside>().is_some(),
         id: name.as_ref(),
         new_id: &|| shared.new_name(),
     };

@@ -31,6 +31,8 @@ use crate::{
 pub(super) struct Way<'a> {
     pub(super) trust: &'a Trust,
     pub(super) client: Option<ClientConnection>,
+    /// Whether it is an instance's: its names are kept, and its claims are not.
+    pub(super) from_inside: bool,
     /// What the request is called, if that was decided before.
     pub(super) id: Option<&'a HeaderValue>,
     /// What it is called otherwise, unless a client that is trusted says it.
@@ -101,15 +103,15 @@ pub(super) fn rewrite_request(
     if wants_trailers {
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    let is_trusted = way.trust.covers(way.client.as_ref());
+    let is_trusted = !way.from_inside && way.trust.covers(way.client.as_ref());
     if !is_trusted && found.has(FORWARDED | TRACE) {
-        strip_claims(&mut parts.headers, found);
+        strip_claims(&mut parts.headers, if way.from_inside { found.but(TRACE) } else { found });
     }
     if !is_tunnel {
         make_origin(parts);
     }
     parts.version = Version::HTTP_11;
-    let id = name_of(&mut parts.headers, way, is_trusted, found);
+    let id = name_of(&mut parts.headers, way, is_trusted || way.from_inside, found);
     let upgrade = match () {
         () if is_socket => Upgrade::Socket(websocket::ask(parts, &id)),
         () if is_tunnel => Upgrade::Tunnel,
@@ -216,6 +218,10 @@ impl Found {
 
     const fn has(self, any: u32) -> bool {
         self.0 & any != 0
+    }
+
+    const fn but(self, these: u32) -> Self {
+        Self(self.0 & !these)
     }
 }
 

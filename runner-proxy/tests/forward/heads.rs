@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, request::Builder};
 use http_body_util::Full;
 use runner_proxy::{
-    exchange::{ClientConnection, RequestId},
+    exchange::{ClientConnection, FromInside, RequestId},
     forward::{Forward, Memory, Trust},
 };
 
@@ -196,4 +196,25 @@ async fn a_request_has_a_name_of_its_own_unless_a_trusted_client_gave_it_one() {
     let [one, other] = [named("11.0.0.1:1", "theirs").await, named("10.0.0.1:1", "no good").await];
     assert_ne!(one, other);
     assert!(!one.contains("theirs") && !other.contains("good"), "{one} {other}");
+}
+
+#[tokio::test]
+async fn an_instance_may_name_its_request_and_its_trace_and_not_its_origin() {
+    let memory = Memory::new();
+    echo_heads(&memory, "i1");
+    let bed = in_memory(Forward::builder(memory).trust(trusted()), 1, 1);
+    for peer in ["10.0.0.1:1", "11.0.0.1:1"] {
+        let request = with_claims().header("x-request-id", "theirs").extension(FromInside);
+        let mut request = request.body(Full::default()).expect("one");
+        let peer = Some(peer.parse().expect("an address"));
+        request.extensions_mut().insert(ClientConnection { peer, secure: false });
+        let response = bed.ask(request).await;
+        let lines = text(&response);
+        for kept in ["x-request-id: theirs", "traceparent: 00-0af7651916cd43dd"] {
+            assert!(lines.contains(kept), "{kept}: {lines}");
+        }
+        for claim in ["1.1.1.1", "2.2.2.2", "outside", "/p"] {
+            assert!(!lines.contains(claim), "{claim}: {lines}");
+        }
+    }
 }
