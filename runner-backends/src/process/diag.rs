@@ -219,6 +219,9 @@ mod tests {
         let of_all = listeners(None).expect("as before");
         assert!(of_all.contains(found), "{found:?} in {of_all:?}");
         drop(four);
-        assert_eq!(listeners(Some(port)), Ok(Vec::new()));
+        // A process that another test forks has it too, until it becomes its program.
+        while listeners(Some(port)) != Ok(Vec::new()) {
+            std::thread::yield_now();
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Ports are given out once on a machine, whatever backends there are.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use futures_util::future::join_all;
 use runner_backends::process::Process;
@@ -10,7 +10,7 @@ use runner_core::{
     id::InstanceId,
 };
 
-use super::bed::{GRACE, Scratch, fence, id, shell};
+use super::bed::{GRACE, Scratch, fence, given_ports, id, is_root, shell, unshared};
 
 /// One of several backends with directories of their own, which have the same ports.
 fn open(scratch: &Scratch, name: &str, ports: u16) -> Process {
@@ -62,4 +62,49 @@ async fn a_port_stays_claimed_while_its_instance_lives_without_a_platform() {
     let refusal = start(&two, id(2)).await.expect_err("clients know its last owner");
     assert!(matches!(refusal.retry(), Retry::After(rest) if !rest.is_zero()), "{refusal:?}");
     assert!(refusal.to_string().contains("1 rest, the first for"), "{refusal}");
+}
+
+const ASKED: &str = "RUNNER_TEST_ANOTHER_USER";
+
+#[tokio::test]
+async fn whoever_runs_a_backend_sees_the_claims_of_all_others() {
+    if !is_root() {
+        println!("skipped: only root may become somebody else");
+        return;
+    }
+    let scratch = Scratch::new("machine-users");
+    let ports = scratch.ports(2);
+    let one = open(&scratch, "one", 1);
+    start(&one, id(1)).await.expect("a start");
+    // The program may lie where only its owner looks.
+    let script = "cp \"$1\" \"$2/program\" && mkdir \"$2/home\" && chmod 755 \"$2\" && \
+        chown 65534:65534 \"$2/home\" && program=$2/program && shift 2 && \
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$program\" \"$@\"";
+    unshared(&["-m"], script, "ports::as_another_user", (ASKED, &scratch));
+    stop(&one, id(1)).await;
+    if !scratch.path().join("home/state").exists() {
+        return; // it was skipped, and has said why
+    }
+    let second = Process::builder(scratch.path().join("two")).ports(*ports.end()..=*ports.end());
+    let second = second.port_claims(scratch.path().join("claims")).build().expect("a backend");
+    let refusal = start(&second, id(2)).await.expect_err("it was the other user's").to_string();
+    assert!(refusal.contains("1 rest, the first for"), "{refusal}");
+}
+
+/// Not a test of its own: what the other user does.
+#[tokio::test]
+async fn as_another_user() {
+    let Ok(scratch) = std::env::var(ASKED) else { return };
+    let (scratch, first) = (Path::new(&scratch), *given_ports().start());
+    let open = |ports| {
+        let builder = Process::builder(scratch.join("home/state")).ports(ports);
+        builder.port_claims(scratch.join("claims")).build().expect("a backend")
+    };
+    let refusal = start(&open(first..=first), id(1)).await.expect_err("it is root's").to_string();
+    assert!(refusal.contains("1 are instances'"), "{refusal}");
+    let both = open(first..=first + 1);
+    let address = start(&both, id(2)).await.expect("the other is free");
+    assert!(address.ends_with(&(first + 1).to_string()), "{address}");
+    both.stop(fence(1), id(2), GRACE).await.expect("a stop");
+    assert!(!scratch.join("home/state/ports").exists(), "its claims are where all others see them");
 }

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    net::TcpStream,
     ops::RangeInclusive,
     path::Path,
     sync::atomic::{AtomicU16, Ordering},
@@ -37,7 +37,7 @@ impl Block {
                 let first = FIRST + number * SIZE;
                 let locks: Option<Vec<_>> = blocks.map(|block| lock(&folder, block)).collect();
                 if let Some(locks) = locks
-                    && (first..first + count * SIZE).all(|port| bind(port).is_some())
+                    && (first..first + count * SIZE).all(nobody_listens)
                 {
                     return Self { first, len, _locks: locks };
                 }
@@ -65,9 +65,10 @@ fn lock(folder: &Path, block: u16) -> Option<File> {
     Some(file)
 }
 
-/// Who is no test may have it all the same.
-fn bind(port: u16) -> Option<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port)).ok()
+/// Who is no test may have it all the same. Not asked by listening there: a process that another
+/// test forks would go on with that for a moment.
+fn nobody_listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_err()
 }
 
 /// Outside of what backends are given unless it is said, and of the ephemeral range.
