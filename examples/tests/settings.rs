@@ -34,7 +34,7 @@ fn upgraded(door: SocketAddr) -> TcpStream {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgraded_connection_may_be_silent_for_so_long() {
     let folder = std::env::temp_dir().join(format!("runner-settings-{}", std::process::id()));
-    let backend = Process::builder(&folder).ports(21_810..=21_819).build().expect("a backend");
+    let backend = Process::builder(&folder).ports(18_340..=18_349).build().expect("a backend");
     let (platform, driver) =
         Platform::builder().backend(backend).listen("127.0.0.1:0").build().expect("built");
     let driver = tokio::spawn(driver.run());
