@@ -59,8 +59,10 @@ enum Taken {
 
 impl Ports {
     pub(super) fn new(files: PathBuf, range: RangeInclusive<u16>, rest: Duration) -> Self {
-        // Programs that share a range begin at different places.
-        let next = *range.start() + (std::process::id() % (len(&range))) as u16;
+        // Programs that share a range begin at different places, and those that were started one
+        // after another far apart: by the golden ratio, and not side by side.
+        let spread = u64::from(std::process::id().wrapping_mul(0x9e37_79b9));
+        let next = *range.start() + ((spread * u64::from(len(&range))) >> 32) as u16;
         Self { files, range, rest, next }
     }
 
