@@ -5,7 +5,7 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use support::Scratch;
+use support::{Scratch, TURN};
 
 #[test]
 fn what_is_tried_on_requests_comes_to_nothing() {
@@ -30,6 +30,8 @@ fn what_it_does_not_understand_it_says() {
 }
 
 fn holds(group: &str, least: u64) {
+    // Both want the same ports.
+    let _turn = TURN.blocking_lock();
     let scratch = Scratch::new(group);
     let output = attacks(&scratch, &["--short", "--only", group]).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);

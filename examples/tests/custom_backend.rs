@@ -15,3 +15,20 @@ fn an_embedders_own_backend_passes_the_kit_in_a_page() {
     let lines = backend.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("//"));
     assert!(lines.count() <= 80, "a backend of one's own is meant to be a page of code");
 }
+
+#[test]
+fn it_says_how_it_is_called_and_what_is_wrong() {
+    for (argument, code, said) in [
+        (
+            "--help",
+            0,
+            "custom_backend: a backend of one's own, held to the contract\n\nusage: custom_backend [--help]\n",
+        ),
+        ("--hlep", 2, "custom_backend: `--hlep` is no flag; see --help\n"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_custom_backend")).arg(argument).output();
+        let output = output.expect("it runs");
+        assert_eq!(output.status.code(), Some(code), "{argument}");
+        assert_eq!(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()), said);
+    }
+}

@@ -30,3 +30,10 @@ fn what_it_does_not_know_it_refuses_with_the_usage() {
     assert!(!output.status.success());
     assert!(format!("{said}{errors}").contains("usage: deploy_machine"), "{said}{errors}");
 }
+
+#[test]
+fn it_says_how_it_is_called() {
+    let (output, said) = run(&["--help"]);
+    assert!(output.status.success());
+    assert_eq!(said, "usage: deploy_machine [--break GUARD]\n");
+}

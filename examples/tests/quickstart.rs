@@ -9,10 +9,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use support::{Scratch, interrupt};
+use support::{Scratch, TURN, interrupt};
 
 #[test]
 fn it_tells_the_whole_story_and_leaves_nothing() {
+    let _turn = TURN.blocking_lock();
     let scratch = Scratch::new("story");
     // Its port is somebody else's.
     let busy = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -60,6 +61,7 @@ fn it_tells_the_whole_story_and_leaves_nothing() {
 
 #[test]
 fn ctrl_c_ends_it_wherever_it_is_and_leaves_nothing() {
+    let _turn = TURN.blocking_lock();
     for at in ["2. a first deployment", "   40 sent", "5. a new version"] {
         let scratch = Scratch::new("interrupted");
         let mut child = quickstart(&scratch, &["--port", "0"]).spawn().expect("it runs");
@@ -68,6 +70,20 @@ fn ctrl_c_ends_it_wherever_it_is_and_leaves_nothing() {
         assert_eq!(child.wait().expect("it ends").code(), Some(130), "{at}");
         nothing_is_left(&scratch);
     }
+}
+
+#[test]
+fn where_it_fails_its_last_line_says_what_it_came_to() {
+    let scratch = Scratch::new("fails");
+    let mut command = quickstart(&scratch, &["--port", "0"]);
+    let output = command.env("TMPDIR", scratch.0.join("nowhere")).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.starts_with("quickstart: a temporary directory cannot be made"), "{errors}");
+    let said = String::from_utf8(output.stdout).expect("it prints text");
+    let last = said.lines().last().expect("a last line");
+    let numbers: serde_json::Value = serde_json::from_str(last).expect(last);
+    assert_eq!((&numbers["requests"], &numbers["states_ok"]), (&0.into(), &false.into()));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    os::fd::OwnedFd,
     process::{Child, ChildStdout, Command, Output, Stdio},
     sync::{
         Arc,
@@ -12,6 +13,11 @@ use std::{
     },
     thread,
     time::Duration,
+};
+
+use rustix::{
+    net::{AddressFamily, SocketType, bind, getsockname, socket},
+    process::{Pid, Signal, kill_process},
 };
 
 fn command(arguments: &[&str]) -> Command {
@@ -45,13 +51,12 @@ impl Watcher {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(20)).expect("it prints a line")
+        self.lines.recv_timeout(Duration::from_secs(100)).expect("it prints a line")
     }
 
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill").args([&format!("-{name}"), &id]).status();
-        assert!(status.expect("kill runs").success());
+    fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        kill_process(id.expect("not zero"), signal).expect("it lives");
     }
 }
 
@@ -86,53 +91,63 @@ fn serve(listener: &TcpListener, takes: Duration, torn: &Arc<AtomicBool>) -> mps
     requests
 }
 
+/// A port at which nobody listens, nor will: it is bound as long as this is held.
+fn nobody() -> (OwnedFd, u16) {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = getsockname(&socket).expect("bound");
+    let address = SocketAddrV4::try_from(address).expect("of that family");
+    (socket, address.port())
+}
+
 #[test]
 fn changes_are_printed_with_their_reason_and_ctrl_c_ends_it() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     serve(&listener, Duration::ZERO, &Arc::default());
     let well = format!("http://{}/health", listener.local_addr().expect("an address"));
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
-    let nobody = format!("tcp://{}", port.expect("an address"));
-    let mut watcher = Watcher::start(&["--allowance", "1s", "--interval", "200ms", &well, &nobody]);
+    let (_bound, port) = nobody();
+    let nobody = format!("tcp://127.0.0.1:{port}");
+    // The one that is well has all of it, the other waits for its end.
+    let mut watcher = Watcher::start(&["--allowance", "8s", "--interval", "200ms", &well, &nobody]);
     assert_eq!(watcher.line(), "watching 2 addresses, every 200ms");
     let line = watcher.line();
     let ready = format!("  {well}  starting -> ready: readiness passed once: it answered 200");
     assert!(line.ends_with(&ready) && line.contains('T') && line.contains('Z'), "{line}");
     let line = watcher.line();
     let never = format!(
-        "  {nobody}  starting -> never ready: readiness did not pass within 1s; at last: the \
+        "  {nobody}  starting -> never ready: readiness did not pass within 8s; at last: the \
          connection was refused: nothing listens there"
     );
     assert!(line.ends_with(&never), "{line}");
-    watcher.signal("INT");
+    watcher.signal(Signal::INT);
     assert_eq!(watcher.line(), format!("{well} is ready"));
     assert_eq!(watcher.line(), format!("{nobody} is never ready"));
     assert_eq!(watcher.child.wait().expect("it ends").code(), Some(0));
 }
 
-/// Four seconds are beyond every time-out and threshold here; `STOPPED_SECONDS=60` makes it a
-/// minute.
+/// Eight seconds are beyond every time-out and threshold here; `STOPPED_SECONDS=60` makes it a
+/// minute. Time-outs are long, so that none comes but from the stop.
 #[test]
 fn a_watcher_that_was_stopped_ejects_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let torn = Arc::new(AtomicBool::new(false));
     // Long enough to be stopped meanwhile.
-    let takes = Duration::from_millis(200);
+    let takes = Duration::from_millis(500);
     let requests = serve(&listener, takes, &torn);
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let seconds = std::env::var("STOPPED_SECONDS").ok().and_then(|text| text.parse().ok());
-    let stopped = Duration::from_secs(seconds.unwrap_or(4));
-    let watcher = Watcher::start(&["--interval", "20ms", "--fall", "1", &url]);
+    let stopped = Duration::from_secs(seconds.unwrap_or(8));
+    let watcher = Watcher::start(&["--interval", "20ms", "--timeout", "6s", "--fall", "1", &url]);
     assert!(watcher.line().starts_with("watching 1 address,"));
     assert!(watcher.line().contains("starting -> ready"));
     requests.try_iter().for_each(drop);
-    requests.recv_timeout(Duration::from_secs(20)).expect("the next attempt is under way");
-    watcher.signal("STOP");
+    requests.recv_timeout(Duration::from_secs(100)).expect("the next attempt is under way");
+    watcher.signal(Signal::STOP);
     torn.store(true, Ordering::Relaxed);
     #[expect(clippy::disallowed_methods, reason = "the stop is what is tested")]
     thread::sleep(stopped);
     torn.store(false, Ordering::Relaxed);
-    watcher.signal("CONT");
+    watcher.signal(Signal::CONT);
     let after = watcher.lines.recv_timeout(Duration::from_secs(1));
     assert_eq!(after, Err(mpsc::RecvTimeoutError::Timeout), "no verdict changed");
     torn.store(true, Ordering::Relaxed);

@@ -32,6 +32,7 @@ a profiler. Instructions per operation are the difference of two runs, over that
 operations, which leaves out what starting costs.";
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     let arguments: Vec<_> = env::args().skip(1).collect();
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words[..] {

@@ -34,6 +34,7 @@ load (`at_50`, `at_80`) `p50_us`, `p99_us`, `p999_us`.
 Progress goes to stderr. Takes about two minutes.";
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     if let Some(code) = asked_otherwise(HELP) {
         return code;
     }

@@ -34,6 +34,7 @@ another, nine interleaved rounds, medians. Instructions are callgrind's, in user
 Progress goes to stderr. Takes about two minutes.";
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     if let Some(code) = asked_otherwise(HELP) {
         return code;
     }

@@ -10,7 +10,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use runner_examples::words::whole;
+use runner_examples::{sample_app, words::whole};
 use serde_json::json;
 
 #[path = "attacks/app.rs"]
@@ -81,6 +81,7 @@ It ends with 1 when one of these is missed.
 ";
 
 fn main() -> ExitCode {
+    sample_app::run_if_asked();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let ended = match words.first().map(String::as_str) {
         Some(app::MARK) => app::run(&words[1..]).map_err(|error| whole(&error)),

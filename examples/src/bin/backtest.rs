@@ -23,6 +23,7 @@ usage: backtest --trace FILE.csv [flags]
 ";
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     finish("backtest", &format!("{HELP}{SCENARIO_HELP}"), run())
 }
 

@@ -34,6 +34,7 @@ burst: bursts while instances start, here and by App Runner's rules
   --cap N        how many requests an instance takes at once (10)
   --max N        how many instances there are at most (4); a burst fills all of them
   --start-ms MS  how long the app takes to start (1000)
+  --work-ms MS   how long it takes over a request (200)
   --bursts N     how many bursts there are (3)
   --every-ms MS  from one to the next (2000)
   --help         this
@@ -45,6 +46,7 @@ struct Scene {
     cap: u32,
     most: u32,
     start: Duration,
+    work: Duration,
     bursts: u32,
     every: Duration,
 }
@@ -78,18 +80,23 @@ async fn main() -> ExitCode {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        Err(why) => Ended::Failed(format!("{why}; see --help")).exit("burst"),
+        Err(why) => {
+            let _ = Ended::Failed(format!("{why}; see --help")).exit("burst");
+            ExitCode::from(2)
+        }
     }
 }
 
 fn scene(mut arguments: Arguments) -> Result<Option<Scene>, String> {
-    let (start, every) = (Duration::from_secs(1), Duration::from_secs(2));
-    let mut scene = Scene { cap: 10, most: 4, start, bursts: 3, every };
+    let (start, work) = (Duration::from_secs(1), Duration::from_millis(200));
+    let every = Duration::from_secs(2);
+    let mut scene = Scene { cap: 10, most: 4, start, work, bursts: 3, every };
     while let Some(flag) = arguments.flag() {
         match flag.as_str() {
             "--cap" => scene.cap = arguments.number(&flag)?,
             "--max" => scene.most = arguments.number(&flag)?,
             "--start-ms" => scene.start = Duration::from_millis(arguments.number(&flag)?),
+            "--work-ms" => scene.work = Duration::from_millis(arguments.number(&flag)?),
             "--bursts" => scene.bursts = arguments.number(&flag)?,
             "--every-ms" => scene.every = Duration::from_millis(arguments.number(&flag)?),
             "--help" | "-h" => return Ok(None),
@@ -143,11 +150,15 @@ async fn tell(
     address: SocketAddr,
     stage: Stage,
 ) -> Result<Seen, String> {
-    let Scene { cap, most, start, bursts, every } = scene;
-    let app = SampleApp::new("app").start_delay(start).work(Duration::from_millis(200));
+    let Scene { cap, most, start, work, bursts, every } = scene;
+    let app = SampleApp::new("app").start_delay(start).work(work);
     let mut service = ServiceSpec::command(app.command()).cap(cap).between(1, most);
     // The story begins when the first revision serves, not when it is promoted.
-    service = service.with(|raw| raw.deployment.bake = Some("0s".into()));
+    service = service.with(|raw| {
+        raw.deployment.bake = Some("0s".into());
+        // All of them are to fit into a small machine.
+        raw.instance.memory = Some("64 MB".into());
+    });
     let whose = match rules {
         Rules::Here => "here",
         Rules::AppRunner => {

@@ -9,6 +9,7 @@ use runner_backends::process::Process;
 use runner_platform::testing::certificate::certify;
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     certify("chaos", |place| {
         // The disk has some megabytes, and a reserve is to fit on it.
         let reserve = if place.is_full { u64::MAX / 4 } else { 1 << 20 };

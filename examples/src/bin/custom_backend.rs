@@ -127,7 +127,7 @@ fn program(instance: InstanceId, act: &Act) -> Option<StartRequest> {
 
 #[tokio::main]
 async fn main() -> Result<(), NotConforming> {
-    runner_examples::sample_app::run_if_asked();
+    runner_examples::begin("custom_backend", "a backend of one's own, held to the contract");
     let tasks = Tasks::default();
     let open = move || Ok(Arc::new(tasks.clone()) as Arc<dyn ContainerBackend>);
     let kit = BackendKit::new("tasks", RealTime, open, program).settle(Duration::from_millis(20));

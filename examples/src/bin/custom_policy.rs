@@ -34,6 +34,7 @@ impl Policy for OneSpare {
 }
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     finish("custom_policy", HELP, run())
 }
 

@@ -15,13 +15,20 @@ use runner_core::{
 #[path = "deploy_machine/disaster.rs"]
 mod disaster;
 
+const USAGE: &str = "usage: deploy_machine [--break GUARD]";
+
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let mut story = Vec::new();
     let code = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => tell(&mut story),
+        ["--help" | "-h"] => {
+            let _ = writeln!(story, "{USAGE}");
+            Ok(())
+        }
         ["--break", guard] => disaster::show(guard, &mut story),
-        _ => Err("usage: deploy_machine [--break GUARD]".to_owned()),
+        _ => Err(USAGE.to_owned()),
     };
     let _ = std::io::stdout().lock().write_all(&story);
     match code {

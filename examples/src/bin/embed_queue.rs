@@ -11,29 +11,28 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::{Router, body::Body, body::to_bytes, extract::Request, routing::get};
 use futures_util::future::join_all;
 use runner_proxy::{LeaseHandle, OverflowQueueLayer};
-use tokio::time::sleep;
 use tower::ServiceExt;
 
 async fn page() -> &'static str {
-    sleep(Duration::from_millis(100)).await; // the work
+    tokio::time::sleep(Duration::from_millis(100)).await; // the work
     "served"
 }
 
 async fn socket(request: Request) {
     // An upgraded connection outlives its response: these two lines keep its slot taken.
     let lease = request.extensions().get::<LeaseHandle>().cloned();
-    tokio::spawn(async move { (sleep(Duration::from_millis(300)).await, lease) });
+    tokio::spawn(async move { (tokio::time::sleep(Duration::from_millis(300)).await, lease) });
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    runner_examples::sample_app::run_if_asked();
-    let wait = Duration::from_millis(450);
-    let queue = OverflowQueueLayer::builder().concurrency(5).max_wait(wait).build()?;
+    runner_examples::begin("embed_queue", "the overflow queue in an axum program");
+    let queue = OverflowQueueLayer::builder().concurrency(5).max_waiting(400);
+    let queue = queue.max_wait(Duration::from_secs(3)).build()?;
     let app = Router::new().route("/", get(page)).route("/ws", get(socket)).layer(queue.clone());
     let upgrade = Request::get("/ws").header("upgrade", "websocket").body(Body::empty())?;
     app.clone().oneshot(upgrade).await?;
-    for burst in [20, 60] {
+    for burst in [20, 400] {
         let asked = (0..burst).map(|_| async {
             let response = app.clone().oneshot(Request::new(Body::empty())).await;
             let (head, body) = response.expect("it cannot fail").into_parts();

@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use runner_core::spec::ServiceSpec;
+use runner_core::spec::{ServiceSpec, parse_duration};
 use runner_examples::{
     sample_app,
     scaling::Arguments,
@@ -52,6 +52,7 @@ usage: platform [OPTIONS] FILE
   --state DIR        where it remembers services and operations, and instances have their files
                      (FILE.state; `run` remembers nothing). Killed at any moment and started again
                      with it, it takes up what runs and carries on what was under way
+  --grace SPAN       how long requests under way and instances have at its end (10s)
   --leave            instances go on when it ends, for the next start with the same state
   --logs             shows what instances of FILE write, each line with its service and number
   --name NAME        what the service is called (app): it answers to NAME.localhost
@@ -69,6 +70,7 @@ struct Call {
     listen: Option<String>,
     inner: Option<String>,
     state: Option<PathBuf>,
+    grace: Duration,
     leave: bool,
     logs: bool,
     what: What,
@@ -99,13 +101,14 @@ async fn main() -> ExitCode {
 fn call(mut arguments: Arguments) -> Result<Option<Call>, String> {
     let (mut listen, mut inner, mut state) = (None, None, None);
     let (mut leave, mut logs) = (false, false);
-    let (mut program, mut file) = (None, None);
+    let (mut program, mut file, mut grace) = (None, None, GRACE);
     while let Some(flag) = arguments.flag() {
         match (flag.as_str(), &mut program) {
             ("--help" | "-h", _) => return Ok(None),
             ("--listen", _) => listen = Some(checked_address(arguments.value(&flag)?)?),
             ("--inner", _) => inner = Some(inner_address(arguments.value(&flag)?)?),
             ("--state", _) => state = Some(PathBuf::from(arguments.value(&flag)?)),
+            ("--grace", _) => grace = checked_span(&flag, &arguments.value(&flag)?)?,
             ("--leave", _) => leave = true,
             ("--logs", _) => logs = true,
             ("run", None) if file.is_none() => program = Some(Program::default()),
@@ -138,7 +141,7 @@ fn call(mut arguments: Arguments) -> Result<Option<Call>, String> {
     if leave && state.is_none() {
         return Err("--leave needs --state: what goes on has to be found again".to_owned());
     }
-    Ok(Some(Call { listen, inner, state, leave, logs, what }))
+    Ok(Some(Call { listen, inner, state, grace, leave, logs, what }))
 }
 
 fn checked_address(value: String) -> Result<String, String> {
@@ -157,6 +160,11 @@ fn inner_address(value: String) -> Result<String, String> {
     }
 }
 
+fn checked_span(flag: &str, value: &str) -> Result<Duration, String> {
+    let span = parse_duration(value);
+    span.map_err(|_| format!("{flag}: `{value}` is no span; write one such as 500ms or 10s"))
+}
+
 /// The screen runs beside the rest, and to the end of it.
 async fn serve(call: Call) -> ExitCode {
     let (stage, cues) = stage();
@@ -173,7 +181,7 @@ async fn serve(call: Call) -> ExitCode {
 }
 
 async fn run(call: Call, stage: &Stage) -> Result<(), Ended> {
-    let Call { listen, inner, state, leave, logs, mut what } = call;
+    let Call { listen, inner, state, grace, leave, logs, mut what } = call;
     let mut interrupts = Interrupts::listen()?;
     // Before anything begins: a file with faults begins nothing.
     let first = match &mut what {
@@ -218,8 +226,8 @@ async fn run(call: Call, stage: &Stage) -> Result<(), Ended> {
     };
     let served = server.hear(story, &mut interrupts).await;
     match leave {
-        true => server.leave(GRACE, stage, &mut interrupts).await,
-        false => server.close(GRACE, stage, &mut interrupts).await,
+        true => server.leave(grace, stage, &mut interrupts).await,
+        false => server.close(grace, stage, &mut interrupts).await,
     }
     served
 }
@@ -259,7 +267,7 @@ async fn follow(
     }
 }
 
-/// How long requests under way and instances have at the end.
+/// How long requests under way and instances have at the end, where nothing is said.
 const GRACE: Duration = Duration::from_secs(10);
 /// Where clients are served, where nothing is said.
 const USUAL: SocketAddr =

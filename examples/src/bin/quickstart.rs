@@ -13,7 +13,7 @@ use runner_examples::{
     server::{Ended, Interrupts, Server},
 };
 use runner_scaler::{Signal, TargetTracking};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 #[path = "quickstart/acts.rs"]
 mod acts;
@@ -34,7 +34,7 @@ quickstart: a small App Runner on this machine, shown in at most 45 seconds
   --help       this
 
 It needs no privileges and no network. Ctrl-C ends it in an orderly way, a second one at once; nothing
-is left behind. The last line of its output is JSON.
+is left behind. The last line of its output is JSON, also where it fails: then with what it came to.
 ";
 
 struct Wishes {
@@ -79,23 +79,24 @@ async fn show(wishes: Wishes) -> ExitCode {
     let (stage, cues) = stage();
     let mut screen = JoinSet::new();
     screen.spawn(Screen::stdout().run(cues));
-    let result = run(&wishes, &stage).await;
-    if let Ok(numbers) = &result {
-        // The last line, after whatever was said at the end.
-        stage.say(&*numbers.to_json());
-    }
+    let (account, mut numbers) = watch::channel(Numbers::default());
+    let result = run(&wishes, &stage, account).await;
+    // A story that was cut off is still being dropped, and gives its account then.
+    while numbers.changed().await.is_ok() {}
+    // The last line, after whatever was said at the end, and however it ended.
+    stage.say(&*numbers.borrow().to_json());
     drop(stage);
     screen.join_all().await;
-    result.map_or_else(|ended| ended.exit("quickstart"), |_| ExitCode::SUCCESS)
+    result.map_or_else(|ended| ended.exit("quickstart"), |()| ExitCode::SUCCESS)
 }
 
-async fn run(wishes: &Wishes, stage: &Stage) -> Result<Numbers, Ended> {
+async fn run(wishes: &Wishes, stage: &Stage, account: watch::Sender<Numbers>) -> Result<(), Ended> {
     let mut interrupts = Interrupts::listen()?;
     let address = SocketAddr::from(([127, 0, 0, 1], wishes.port));
     let mut server = Server::open(address, &stage.in_passing(), |made| made.policy(policy))?;
     stage.show(|view| view.footer = "Ctrl-C ends it".into());
-    let story =
-        acts::tell(server.platform().clone(), server.told(), server.address(), stage.clone());
+    let (platform, told) = (server.platform().clone(), server.told());
+    let story = acts::tell(platform, told, server.address(), stage.clone(), account);
     let told = server.hear(story, &mut interrupts).await;
     if wishes.serve && told.is_ok() {
         serve(&server, stage, &mut interrupts).await;

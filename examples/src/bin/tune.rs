@@ -24,6 +24,7 @@ usage: tune --trace FILE.csv [--check OTHER.csv] [--objective \"p99.9<200ms\"] [
 ";
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     finish("tune", &format!("{HELP}{SCENARIO_HELP}"), run())
 }
 

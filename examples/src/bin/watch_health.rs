@@ -43,6 +43,7 @@ Exit code: 0 ended by Ctrl-C, 2 wrong usage.
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     match Call::from_arguments(std::env::args().skip(1)) {
         Ok(Call::Help) => {
             // Whoever closed the pipe has read enough.

@@ -241,11 +241,14 @@ impl Generator {
     }
 
     fn send(&mut self, asked: Instant, burst: Option<u64>) {
-        self.tally.send_modify(|tally| tally.sent += 1);
         let (target, expected) = (Arc::clone(&self.target), self.expected.clone());
         let before = Arc::clone(&expected.borrow());
         self.idle.retain(|connection| !connection.is_closed());
         let idle = self.idle.pop();
+        self.tally.send_modify(|tally| {
+            tally.sent += 1;
+            tally.connections += u64::from(idle.is_none());
+        });
         self.flights.spawn(async move {
             let (outcome, connection) = ask(&target, idle, &before, &expected).await;
             Landed { burst, took: asked.elapsed(), outcome, connection }

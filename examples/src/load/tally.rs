@@ -12,6 +12,8 @@ use crate::screen::Requests;
 pub struct Tally {
     /// All that were sent, those under way too.
     pub sent: u64,
+    /// How many connections they have had at most at the same time.
+    pub connections: u64,
     /// Those that were answered as expected, by the version that did.
     pub answered: BTreeMap<String, Answers>,
     /// Those that were refused, by status and reason.

@@ -72,6 +72,8 @@ async fn serve(app: &SampleApp) -> i32 {
             return 1;
         }
     };
+    // Where it was told none in particular, the one that it got.
+    let port = listener.local_addr().map_or(port, |address| address.port());
     say(&format!("{} listens on port {port}", app.version));
     let (shared, ends) = Shared::new(app);
     let mut connections = JoinSet::new();

@@ -1,7 +1,7 @@
 //! The socket by which clients come in.
 
 use std::{
-    io,
+    fmt, io,
     net::{SocketAddr, TcpListener},
     os::fd::AsFd as _,
 };
@@ -17,6 +17,16 @@ pub enum Entrance {
     /// By a socket that listens already. Whoever has another descriptor of it keeps it open over a
     /// restart: clients that come meanwhile wait in its backlog.
     Handed(TcpListener),
+}
+
+/// As it is called where something is wrong with it.
+impl fmt::Display for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => write!(f, "at {address}"),
+            Self::Handed(_) => f.write_str("by the socket that was handed on"),
+        }
+    }
 }
 
 impl Entrance {

@@ -123,12 +123,13 @@ impl Server {
             builder = builder.journal_in(journal);
         }
         let backend = Process::new(home.instances())?;
+        let door = entrance.to_string();
         let taken = entrance.open(stage).and_then(|(listener, address)| {
             let listener = inherited_tcp(listener)?;
             Ok((listener, address))
         });
-        let (listener, address) = taken
-            .map_err(|error| outside("clients cannot be let in there; see --listen", error))?;
+        let (listener, address) =
+            taken.map_err(|error| outside(format!("clients cannot be let in {door}"), error))?;
         let builder = builder.backend(backend.clone()).listen_by(listener);
         let (platform, driver) = more(builder).build()?;
         let fence = Fence { platform: platform.id(), epoch };

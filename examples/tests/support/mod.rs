@@ -2,6 +2,8 @@
 
 use std::{fs, path::PathBuf, process::Child};
 
+use tokio::sync::Mutex;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A directory of the test's own with another for temporary files in it, removed after it.
@@ -35,6 +37,9 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// Whose turn it is, of tests that load the machine: side by side they would find each other slow.
+pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Ctrl-C.
 pub(crate) fn interrupt(child: &Child) {

@@ -48,6 +48,8 @@ impl Kind {
         let words =
             [&*program.to_string_lossy(), MARK, self.word(), name, &*directory.to_string_lossy()];
         ServiceSpec::command(words.map(str::to_owned)).cap(200).between(1, 1).with(|raw| {
+            // All of them are to fit into a small machine.
+            raw.instance.memory = Some("64 MB".into());
             raw.scaling.minimum_active = Some(1);
             raw.deployment.bake = Some("100ms".into());
             raw.health.start_allowance = Some("20s".into());

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use runner_core::{id::RevisionNumber, service::Status};
 use runner_examples::{
-    load::load,
+    load::{Load, Tally, load},
     sample_app::Failure,
     screen::{Stage, Tone},
     server::Told,
@@ -13,74 +13,97 @@ use runner_examples::{
 };
 use runner_platform::{Operation, Platform};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+    sync::watch,
     task::JoinSet,
-    time::{Instant, interval},
+    time::{Instant, timeout},
 };
 
 use crate::{
     app_runner::compare,
     numbers::Numbers,
-    place::{CAP, MOST, NAME, Place, Sad, app, service, shop, target},
+    place::{CAP, MOST, NAME, PATIENCE, Place, Sad, app, bad_shop, shop, target},
 };
 
-/// Tells it all.
+/// Tells it all. What was measured is in `account` when this is over, however that comes.
 pub(crate) async fn tell(
     platform: Platform,
     told: Told,
     address: SocketAddr,
     stage: Stage,
-) -> Result<Numbers, Sad> {
+    account: watch::Sender<Numbers>,
+) -> Result<(), Sad> {
     let (many, generator) = load(target(address, "/")?);
     let (single, singly) = load(target(address, "/?work=0ms")?);
     let mut beside = JoinSet::new();
     beside.spawn(generator.run());
     beside.spawn(singly.run());
     beside.spawn(Place::show_requests(many.clone(), stage.clone()));
+    let mut account =
+        Account { numbers: Numbers::default(), loads: [many.clone(), single.clone()], account };
     let place = Place { platform, told, load: many, single, stage };
-    let mut numbers = Numbers::default();
+    let numbers = &mut account.numbers;
 
-    by_itself(&place, &mut numbers).await?;
-    first_deployment(&place, &mut numbers).await?;
-    burst(&place, &mut numbers).await?;
-    scaling(&place, &mut numbers).await?;
-    new_version(&place, &mut numbers).await?;
-    roll_back(&place, &mut numbers).await?;
-    bad_versions(&place, address.port(), &mut numbers).await?;
-    zero(&place, &mut numbers).await?;
+    by_itself(&place, numbers).await?;
+    first_deployment(&place, numbers).await?;
+    burst(&place, numbers).await?;
+    scaling(&place, numbers).await?;
+    new_version(&place, numbers).await?;
+    roll_back(&place, numbers).await?;
+    bad_versions(&place, address.port(), numbers).await?;
+    zero(&place, numbers).await?;
 
-    end(&place, &mut numbers).await?;
-    compare(&numbers, &place.stage);
-    Ok(numbers)
+    end(&place, numbers).await?;
+    compare(numbers, &place.stage);
+    Ok(())
+}
+
+/// What was measured so far. It is given, with what became of all requests, when it is dropped: the
+/// story may end in any act, and may be cut off.
+struct Account {
+    numbers: Numbers,
+    loads: [Load; 2],
+    account: watch::Sender<Numbers>,
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let tallies = self.loads.each_ref().map(Load::tally);
+        self.numbers.requests = tallies.iter().map(|tally| tally.sent).sum();
+        self.numbers.lost = tallies.iter().map(Tally::lost).sum();
+        self.account.send_replace(self.numbers.clone());
+    }
 }
 
 /// What the app takes to start with nothing around it: what all else is to be compared with.
 async fn by_itself(place: &Place, numbers: &mut Numbers) -> Result<(), Sad> {
     place.act(1, "the app by itself").await;
     let sad = |error: std::io::Error| format!("the app does not start: {error}");
-    let free = TcpListener::bind("127.0.0.1:0").await.map_err(sad)?;
-    let address = free.local_addr().map_err(sad)?;
-    drop(free);
     let words = app("alone").command();
     let began = Instant::now();
-    let mut child = std::process::Command::new(&words[0])
+    let mut child = Command::new(&words[0])
         .args(&words[1..])
-        .env("PORT", address.port().to_string())
-        .stdout(Stdio::null())
+        // Any that is free, which it says: one that was free a moment ago may be another's by now.
+        .env("PORT", "0")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
         .spawn()
         .map_err(sad)?;
-    let mut beat = interval(Duration::from_millis(1));
-    let started = loop {
-        beat.tick().await;
-        if TcpStream::connect(address).await.is_ok() {
-            break Ok(began.elapsed());
+    let said = child.stdout.take().ok_or("nobody hears what the app says")?;
+    let mut said = BufReader::new(said).lines();
+    // It says so from when on it takes connections.
+    let listens = async {
+        while let Some(line) = said.next_line().await.map_err(sad)? {
+            if line.contains(" listens on port ") {
+                return Ok(began.elapsed());
+            }
         }
-        if began.elapsed() > Duration::from_secs(10) {
-            break Err("the app by itself does not listen".to_owned());
-        }
+        Err("the app by itself has ended".to_owned())
     };
-    child.kill().and_then(|()| child.wait()).map_err(sad)?;
-    numbers.app_start = started?;
+    let started = timeout(PATIENCE, listens).await;
+    child.kill().await.map_err(sad)?;
+    numbers.app_start = started.map_err(|_| "the app by itself does not listen")??;
     place.seen(&format!("it listens {} after its start", span(numbers.app_start))).await;
     Ok(())
 }
@@ -148,7 +171,12 @@ async fn new_version(place: &Place, numbers: &mut Numbers) -> Result<(), Sad> {
     let update = place.platform.update(NAME, shop("v2")).await.map_err(of)?;
     finished(&update).await?;
     place.expect(&["v2"]);
-    let tally = place.load.tally();
+    let both = |tally: &Tally| tally.answered.len() == 2;
+    // What was sent to it meanwhile may not be answered yet.
+    let tally = match timeout(PATIENCE, place.load.counted(both)).await {
+        Ok(tally) => tally,
+        Err(_) => place.load.tally(),
+    };
     let (Some(old), Some(new)) = (tally.answered.get("v1"), tally.answered.get("v2")) else {
         return Err(format!("both versions should have answered: {tally}"));
     };
@@ -168,7 +196,7 @@ async fn roll_back(place: &Place, numbers: &mut Numbers) -> Result<(), Sad> {
     let began = Instant::now();
     let back = place.platform.roll_back(NAME, RevisionNumber::FIRST).await.map_err(of)?;
     while !place.single.burst(1).await.answered.contains_key("v1") {
-        if began.elapsed() > Duration::from_secs(10) {
+        if began.elapsed() > PATIENCE {
             return Err("v1 does not answer again".to_owned());
         }
     }
@@ -180,10 +208,10 @@ async fn roll_back(place: &Place, numbers: &mut Numbers) -> Result<(), Sad> {
 }
 
 async fn bad_versions(place: &Place, busy_port: u16, numbers: &mut Numbers) -> Result<(), Sad> {
-    let unwell = service(&app("v3").fails(Failure::Answers500));
+    let unwell = bad_shop(&app("v3").fails(Failure::Answers500));
     let poor = shop("v4").secret("DATABASE_URL", "shop/database");
     // It wants a port that is not its own, does not get it, and ends.
-    let crashing = service(&app("v5").fails(Failure::ListensOn(busy_port)));
+    let crashing = bad_shop(&app("v5").fails(Failure::ListensOn(busy_port)));
     let versions = [
         (7, "a version that never becomes healthy, under load", unwell),
         (8, "a version that lacks a secret, under load", poor),

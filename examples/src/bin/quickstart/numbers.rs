@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The numbers that the quickstart ends with.
-#[derive(Debug, Default)]
+/// The numbers that the quickstart ends with. What it did not come to is zero, and false.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Numbers {
     pub(crate) requests: u64,
     pub(crate) lost: u64,

@@ -106,21 +106,26 @@ pub(crate) fn app(version: &str) -> SampleApp {
     SampleApp::new(version).start_delay(START).work(WORK)
 }
 
-/// The service with this app. Its settings are for a story of seconds: waits that are minutes
-/// elsewhere are seconds here.
-pub(crate) fn service(app: &SampleApp) -> ServiceBuilder {
+/// The service with a version that does not: that is to be known within the story's seconds.
+pub(crate) fn bad_shop(app: &SampleApp) -> ServiceBuilder {
+    service(app).with(|raw| raw.health.start_allowance = Some("2s".into()))
+}
+
+/// The service with this app. What the story waits for is seconds here and minutes elsewhere; what
+/// has to go well has all the time that a machine with much else to do may need.
+fn service(app: &SampleApp) -> ServiceBuilder {
     let service = ServiceSpec::command(app.command());
     service.cap(CAP).between(1, MOST).http_readiness("/?work=0ms").with(|raw| {
+        // Two versions at full size are to fit into a small machine.
+        raw.instance.memory = Some("64 MB".into());
         raw.health.readiness.interval = Some("500ms".into());
-        raw.health.readiness.timeout = Some("500ms".into());
-        raw.health.start_allowance = Some("2s".into());
+        // The bad versions' allowance holds for it too, and has to leave room for an attempt.
+        raw.health.readiness.timeout = Some("1500ms".into());
         raw.scaling.scale_in_delay = Some("2s".into());
         raw.scaling.standby_after = Some("1s".into());
         raw.scaling.zero_after = Some("1s".into());
         raw.deployment.bake = Some("500ms".into());
-        raw.deployment.drain = Some("5s".into());
         raw.deployment.keep_warm = Some("60s".into());
-        raw.limits.total = Some("5s".into());
     })
 }
 
@@ -140,7 +145,7 @@ const WORK: Duration = Duration::from_millis(200);
 /// How many acts there are.
 const ACTS: usize = 10;
 /// After what something is not going to happen any more.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often the picture of the requests is made anew.

@@ -23,12 +23,14 @@
 //!   what the services can hold. Only while somebody had paused a service may it be refused there.
 //! - **Explained** is a loss by the client's log and the log of what was done, with their times,
 //!   and by nothing that the platform says: it was under way in the platform when that was killed,
-//!   or its bytes were given to an instance that was killed or stopped, before that could be known.
+//!   or its bytes were given to an instance that was killed or stopped, before that could be known;
+//!   which is later where the load itself was late, since then the machine had other work.
 //!   What was not given to an instance has no such excuse, and planned changes have none at all:
 //!   deployments, roll-backs, settings, standby, zero, and an orderly restart. While no platform
 //!   runs nothing is lost either: the socket of the clients is held open, and they wait.
 //! - **Stuck** is an operation that has not ended after a minute and a half in which the platform
 //!   ran.
+//! - **A test that cannot go on** is judged by what there is, and its end is one thing wrong.
 //! - **Orphans** are processes of instances that the platform does not know at rest, and those that
 //!   are left when it has ended.
 //!

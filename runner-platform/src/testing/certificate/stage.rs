@@ -74,6 +74,7 @@ pub(super) struct Stage {
     dice: RefCell<SplitMix64>,
     clients: TcpListener,
     platform: RefCell<Option<Child>>,
+    load: RefCell<Option<Child>>,
     /// How long the platform has run before, and since when it does now.
     ran: Cell<u64>,
     runs_since: Cell<Option<u64>>,
@@ -110,7 +111,7 @@ pub(super) fn conduct(plan: &Plan) -> ExitCode {
             Err(error) => return fail(plan, &format!("it cannot be set up: {error}")),
         };
         let done = tokio::select! {
-            done = stage.perform(plan) => done.map_err(|error| Some(error.to_string())),
+            done = stage.perform_and_judge(plan) => done.map_err(|error| Some(error.to_string())),
             _ = first.recv() => Err(None),
             _ = second.recv() => Err(None),
             _ = third.recv() => Err(None),
@@ -155,13 +156,31 @@ impl Stage {
             dice: RefCell::new(SplitMix64::new(plan.seed)),
             clients,
             platform: RefCell::new(None),
+            load: RefCell::new(None),
             ran: Cell::new(0),
             runs_since: Cell::new(None),
         })
     }
 
-    /// The whole of it; whether all was well.
-    async fn perform(&self, plan: &Plan) -> io::Result<bool> {
+    /// The whole of it; whether all was well. What could not be brought to its end is judged too,
+    /// and is not well.
+    async fn perform_and_judge(&self, plan: &Plan) -> io::Result<bool> {
+        let performed = self.perform(plan).await;
+        if let Err(error) = &performed {
+            self.write(&Event::Wrong { words: error.to_string(), at: now() });
+            // What the load has under way comes to its end, or is lost.
+            let _ = fs::remove_file(self.files.address());
+            if let Some(mut load) = self.load.take() {
+                let _ = self.wait_for(&mut load, "the load").await;
+            }
+        }
+        self.look_for_panics();
+        let mut judge = Role::Judge(self.files.0.clone(), self.least_kills(plan)).command();
+        let judged = judge.stdin(Stdio::null()).status()?.success();
+        performed.map(|()| judged)
+    }
+
+    async fn perform(&self, plan: &Plan) -> io::Result<()> {
         self.begin_platform(0).await?;
         let mut changes: Vec<Changes<'_>> =
             KINDS.iter().map(|one| Changes::new(self, one)).collect();
@@ -172,10 +191,11 @@ impl Stage {
         if size > 0 {
             say(&format!("the disk of journal and logs has {} KiB", size >> 10));
         }
-        let mut load = Role::Load(self.files.0.clone())
+        let load = Role::Load(self.files.0.clone())
             .command()
             .stdout(File::create(self.files.counts())?)
             .spawn()?;
+        self.load.replace(Some(load));
         let until = Instant::now() + Duration::from_secs(plan.seconds);
         let [first, second, third, fourth] = &mut changes[..] else {
             return Err(io::Error::other("there are four services"));
@@ -195,15 +215,15 @@ impl Stage {
             self.wait_for_rest(kind).await;
         }
         fs::remove_file(self.files.address())?;
-        self.wait_for(&mut load, "the load").await?;
+        if let Some(mut load) = self.load.take() {
+            self.wait_for(&mut load, "the load").await?;
+        }
         self.end_platform().await;
         for found in processes::of_run(&self.files.run()) {
             let (process, words) = (found.process, found.words());
             self.write(&Event::Orphan { process, words, at: now() });
         }
-        self.look_for_panics();
-        let mut judge = Role::Judge(self.files.0.clone(), self.least_kills(plan)).command();
-        Ok(judge.stdin(Stdio::null()).status()?.success())
+        Ok(())
     }
 
     /// At least a hundred in an hour.

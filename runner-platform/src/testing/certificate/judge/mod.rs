@@ -6,11 +6,19 @@ mod versions;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    process::ExitCode,
+};
 
 use serde::Serialize;
 
-use self::{losses::Faults, versions::Versions};
+use self::{
+    losses::{Faults, Lateness},
+    versions::Versions,
+};
 use super::{
     log::{Change, End, Event, Files, Line, Outcome, read},
     wishes::{complain, say},
@@ -43,7 +51,12 @@ pub(super) struct Asked {
 /// Reads what there is and says what it comes to.
 pub(super) fn run(place: &Path, least_kills: u32) -> ExitCode {
     let files = Files(place.to_owned());
-    let (lines, events) = match (read(&files.requests()), read(&files.events())) {
+    // Where nobody was asked anything, that is what there is to say.
+    let lines = match read(&files.requests()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    };
+    let (lines, events) = match (lines, read(&files.events())) {
         (Ok(lines), Ok(events)) => (lines, events),
         (Err(error), _) | (_, Err(error)) => {
             complain("judge", &format!("a log cannot be read: {error}"));
@@ -77,7 +90,9 @@ impl Verdict {
 pub(super) fn judge(lines: Vec<Line>, events: &[Event]) -> (Verdict, Vec<String>) {
     let mut verdict = Verdict::default();
     let mut complaints = Vec::new();
-    let (versions, faults) = (Versions::of(events), Faults::of(events));
+    let versions = Versions::of(events);
+    let faults = Faults::of(events, &Lateness::of(&lines));
+    let never: BTreeSet<u64> = events.iter().filter_map(never_began).collect();
     for asked in requests(lines) {
         verdict.requests += 1;
         let Asked { id, service, sent, ended } = &asked;
@@ -115,8 +130,9 @@ pub(super) fn judge(lines: Vec<Line>, events: &[Event]) -> (Verdict, Vec<String>
             Event::InstanceKilled { .. } => verdict.instances_killed += 1,
             Event::Asked {
                 change: Change::Good { .. } | Change::Bad { .. } | Change::Back { .. },
+                number,
                 ..
-            } => {
+            } if !never.contains(number) => {
                 verdict.deployments += 1;
             }
             Event::Stuck { words, at, number } => {
@@ -135,6 +151,14 @@ pub(super) fn judge(lines: Vec<Line>, events: &[Event]) -> (Verdict, Vec<String>
         }
     }
     (verdict, complaints)
+}
+
+/// The number of a change that was refused, or that no platform was there to hear.
+fn never_began(event: &Event) -> Option<u64> {
+    match event {
+        Event::Ended { number, end: End::NeverBegan, .. } => Some(*number),
+        _ => None,
+    }
 }
 
 /// Each request with its end.

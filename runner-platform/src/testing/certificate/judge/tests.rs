@@ -124,6 +124,45 @@ fn one_may_be_refused_only_while_somebody_had_paused_the_service() {
 }
 
 #[test]
+fn a_pause_that_did_not_come_to_be_excuses_nothing_any_more() {
+    let refused = || Outcome::Refused { status: 503, reason: "paused".into() };
+    for end in [End::NeverBegan, End::Failed] {
+        let events = [asked(1, 10, Change::Pause), ended(1, 12, end)];
+        for (sent, lost) in [(11, 0), (13, 1)] {
+            let (verdict, _) = judge(one(sent, sent, refused()), &events);
+            assert_eq!(verdict.lost_unexplained, lost, "{end:?} at {sent}");
+        }
+    }
+}
+
+#[test]
+fn what_never_began_is_no_deployment() {
+    let events = [
+        asked(1, 0, good("v1")),
+        ended(1, 1, End::Succeeded),
+        asked(2, 10, good("v2")),
+        ended(2, 12, End::NeverBegan),
+        asked(3, 20, good("v3")),
+    ];
+    assert_eq!(judge(Vec::new(), &events).0.deployments, 2);
+}
+
+#[test]
+fn a_machine_that_is_late_learns_of_a_stall_later() {
+    let stopped = Event::InstanceStopped { service: "shop".into(), process: 1, at: 10 * SECOND };
+    let timed_out = || Outcome::Refused { status: 504, reason: "total_timed_out".into() };
+    for (late, lost) in [(0, 1), (300_000, 0)] {
+        let mut lines = one(13, 23, timed_out());
+        // Another one, of about that time.
+        let (service, at) = ("shop".to_owned(), 11 * SECOND);
+        lines.push(Line::Sent { id: 2, service, due: at - late, at });
+        lines.push(Line::Ended { id: 2, at: at + 1, outcome: answered("v1") });
+        let (verdict, _) = judge(lines, std::slice::from_ref(&stopped));
+        assert_eq!(verdict.lost_unexplained, lost, "{late} late");
+    }
+}
+
+#[test]
 fn what_has_no_end_is_lost_and_what_was_found_counts() {
     let mut lines = one(1, 2, answered("v1"));
     lines.remove(1);
