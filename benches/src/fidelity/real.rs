@@ -23,7 +23,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::{Measures, policy, service};
+use super::{Measures, WAITS_DIFFER, policy, service};
 
 /// What came of a trace on real processes, and what was found out about the world there.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,14 @@ pub struct Real {
     pub start: Duration,
     /// How late requests were sent at worst, which no simulation knows of.
     pub latest: Duration,
+}
+
+impl Real {
+    /// Whether the machine had so much else to do that a request was sent later than waits may
+    /// differ: then what is apart is not the simulator's doing.
+    pub fn was_disturbed(&self) -> bool {
+        self.latest > WAITS_DIFFER
+    }
 }
 
 /// Runs the trace.
@@ -216,3 +224,24 @@ const NAME: &str = "app";
 const LOOK: Duration = Duration::from_millis(25);
 /// Apart from the ports of other programs here, which may run at the same time.
 const PORTS: std::ops::RangeInclusive<u16> = 18_200..=18_299;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_whose_requests_were_sent_late_is_held_against_nobody() {
+        let of = |latest: Duration| {
+            let none = Measures {
+                refused: 0.0,
+                wait_p99_ms: 0.0,
+                cold_starts: 0.0,
+                instance_seconds: 0.0,
+            };
+            let (service, start) = (Duration::ZERO, Duration::ZERO);
+            Real { measures: none, lost: 0, service, start, latest }
+        };
+        assert!(!of(WAITS_DIFFER).was_disturbed());
+        assert!(of(WAITS_DIFFER + Duration::from_millis(1)).was_disturbed());
+    }
+}
