@@ -66,6 +66,20 @@ fn ctrl_c_ends_it_and_leaves_nothing() {
 }
 
 #[test]
+fn where_it_cannot_begin_its_last_line_says_that_nobody_was_asked() {
+    let scratch = Scratch::new("chaos-nowhere");
+    let mut command = chaos(&scratch, &["--minutes", "0.1"]);
+    let output = command.env("TMPDIR", scratch.0.join("nowhere")).output().expect("it runs");
+    let (said, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{said}{errors}");
+    assert!(errors.contains("chaos: it cannot be set up: "), "{errors}");
+    let last = said.lines().last().expect("a last line");
+    let verdict: serde_json::Value = serde_json::from_str(last).expect(last);
+    assert_eq!(verdict["requests"], 0);
+}
+
+#[test]
 fn what_it_does_not_understand_it_says() {
     for (arguments, said) in [
         (&["--minutes"][..], "--minutes needs a number"),

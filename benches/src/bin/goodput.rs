@@ -5,7 +5,14 @@
 //! a bound is missed.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
-use std::{env, fs, path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    slice,
+};
 
 use runner_benches::goodput::{
     clients::Clock,
@@ -36,9 +43,11 @@ The last line is JSON, the worst of all runs:
 
 Ends with 1 when one of these bounds is missed, or when those who come back make a second spike.
 Where the machine had other work (requests sent more than 5 ms late at p99), real time is shown and
-not judged; refusal_p99_ms is null if it was so throughout.";
+not judged; refusal_p99_ms is null if it was so throughout. What misses a bound in real time is run
+once more, and that counts.";
 
 fn main() -> ExitCode {
+    runner_examples::sample_app::run_if_asked();
     let call = match Call::parse(env::args().skip(1)) {
         Ok(Some(call)) => call,
         Ok(None) => {
@@ -50,12 +59,23 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Better said now than in some minutes.
+    if let Err(error) = File::options().create(true).append(true).open(&call.svg) {
+        return unwritable(&call, &error);
+    }
     let mut curves = curve::paused(call.extent, |name| eprintln!("paused time: {name}"));
     let spikes = curve::spikes(call.extent, |name| eprintln!("a crowd comes and goes: {name}"));
-    curves.extend(curve::real(call.extent, |name| eprintln!("real time: {name}")));
+    let real = || curve::real(call.extent, |name| eprintln!("real time: {name}"));
+    let mut in_real_time = real();
+    // A machine with other work may be late where that is not seen: it gets one more chance.
+    if in_real_time.iter().any(|curve| !Worst::of(slice::from_ref(curve), &[]).missed().is_empty())
+    {
+        println!("a bound was missed in real time: once more");
+        in_real_time = real();
+    }
+    curves.extend(in_real_time);
     if let Err(error) = fs::write(&call.svg, svg::draw(&curves)) {
-        eprintln!("cannot write {}: {error}; say where with --svg", call.svg.display());
-        return ExitCode::from(2);
+        return unwritable(&call, &error);
     }
     for curve in &curves {
         print_curve(curve);
@@ -66,12 +86,20 @@ fn main() -> ExitCode {
         println!("not judged: {} in real time, since the machine had other work", curve.name);
     }
     let worst = Worst::of(&curves, &spikes);
+    if worst.refusal_p99.is_none() {
+        println!("not judged: refusal_p99_ms, since the machine had other work throughout");
+    }
     let missed = worst.missed();
     for bound in &missed {
         println!("missed: {bound}");
     }
     println!("{}", json(&worst));
     if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn unwritable(call: &Call, error: &io::Error) -> ExitCode {
+    eprintln!("cannot write {}: {error}; say where with --svg", call.svg.display());
+    ExitCode::from(2)
 }
 
 struct Call {

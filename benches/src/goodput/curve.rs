@@ -313,14 +313,15 @@ impl Worst {
 
     /// The bounds that are missed, in words.
     pub fn missed(&self) -> Vec<String> {
-        let refusal_ms = self.refusal_p99.unwrap_or_default().as_secs_f64() * 1e3;
+        let refusal_ms = self.refusal_p99.map(|p99| p99.as_secs_f64() * 1e3);
         let at_least = [
             ("peak_over_capacity", self.peak_over_capacity, 0.97),
             ("ratio", self.ratio, 0.98),
             ("retry_after_hit", self.retry_after_hit, 0.95),
         ];
+        // Where it could not be judged it is neither met nor missed; who asks says so.
+        let refusals = refusal_ms.map(|refusal_ms| ("refusal_p99_ms", refusal_ms, 5.0));
         let at_most = [
-            ("refusal_p99_ms", refusal_ms, 5.0),
             ("refused_though_it_fit", self.refused_though_it_fit, 0.02),
             ("admitted_then_expired", self.admitted_then_expired, 0.005),
             (
@@ -330,7 +331,7 @@ impl Worst {
             ),
         ];
         let below = at_least.iter().filter(|(_, found, bound)| found < bound);
-        let above = at_most.iter().filter(|(_, found, bound)| found > bound);
+        let above = refusals.iter().chain(&at_most).filter(|(_, found, bound)| found > bound);
         below
             .map(|(name, found, bound)| {
                 format!("{name} is {found:.4}, and is to be at least {bound}")

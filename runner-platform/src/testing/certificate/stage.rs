@@ -22,7 +22,7 @@ use super::{
     changes::Changes,
     control::{Answer, Question, Seen, ask},
     disk::Disk,
-    hurt,
+    hurt, judge,
     log::{Event, Files, Log},
     processes,
     roles::{Role, block_on},
@@ -104,11 +104,11 @@ pub(super) fn conduct(plan: &Plan) -> ExitCode {
             interrupts.extend(signal(kind).ok());
         }
         let Ok([mut first, mut second, mut third]) = <[_; 3]>::try_from(interrupts) else {
-            return fail(plan, "signals cannot be listened for");
+            return fail_at_once(plan, "signals cannot be listened for");
         };
         let stage = match Stage::new(plan).await {
             Ok(stage) => stage,
-            Err(error) => return fail(plan, &format!("it cannot be set up: {error}")),
+            Err(error) => return fail_at_once(plan, &format!("it cannot be set up: {error}")),
         };
         let done = tokio::select! {
             done = stage.perform_and_judge(plan) => done.map_err(|error| Some(error.to_string())),
@@ -126,6 +126,12 @@ pub(super) fn conduct(plan: &Plan) -> ExitCode {
             Err(None) => ExitCode::from(130),
         }
     })
+}
+
+/// Before there is anything to judge.
+fn fail_at_once(plan: &Plan, why: &str) -> ExitCode {
+    say(&judge::nothing());
+    fail(plan, why)
 }
 
 fn fail(plan: &Plan, why: &str) -> ExitCode {

@@ -75,11 +75,20 @@ pub(super) fn run(place: &Path, least_kills: u32) -> ExitCode {
     if !enough {
         say(&format!("the platform was to be killed at least {least_kills} times"));
     }
-    say(&serde_json::to_string(&verdict).unwrap_or_default());
+    say(&verdict.line());
     if enough && verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The last line of a test in which nothing was asked.
+pub(super) fn nothing() -> String {
+    Verdict::default().line()
+}
+
 impl Verdict {
+    fn line(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     fn is_good(&self) -> bool {
         let Self { wrong, lost_unexplained, stuck_operations, orphans, requests, .. } = *self;
         requests > 0 && [wrong, lost_unexplained, stuck_operations, orphans] == [0; 4]
