@@ -1,6 +1,14 @@
 //! What a platform is made from.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod processes;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use runner_core::{
     BoxFuture, Error as CoreError,
@@ -32,7 +40,7 @@ use crate::{
 ///
 /// | part | default |
 /// |---|---|
-/// | backend | processes of this machine, in a directory of their own (feature `process`, Linux) |
+/// | backend | processes of this machine (feature `process`, Linux), in a directory beside the [journal](Self::journal), or one that is gone with the platform |
 /// | journal | in memory: nothing survives, and instances are stopped at the end |
 /// | secrets | the environment of this program |
 /// | sources | commands alone |
@@ -94,6 +102,10 @@ impl PlatformBuilder {
     }
 
     /// Where state is kept: one file, made where there is none.
+    ///
+    /// Without a [backend](Self::backend) of one's own, what instances are known by lies beside it,
+    /// in a directory of the file's name and `.instances`: the next program finds them by it. So
+    /// the two are moved together, and only while nothing runs.
     #[cfg(feature = "journal")]
     #[cfg_attr(docsrs, doc(cfg(feature = "journal")))]
     pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
@@ -101,7 +113,8 @@ impl PlatformBuilder {
         self
     }
 
-    /// A journal of one's own, held to be durable.
+    /// A journal of one's own, held to be durable. It comes with a [backend](Self::backend) that
+    /// finds its instances again: of this one nobody knows where it lies.
     pub fn journal_in(mut self, journal: impl Journal) -> Self {
         self.journal = Keep::Own(Arc::new(journal));
         self
@@ -218,10 +231,6 @@ impl PlatformBuilder {
     /// When there is no backend, or the journal cannot be opened: somebody else has it, it was
     /// written by a newer program, or the disk is not well.
     pub fn build(self) -> Result<(Platform, Driver), Error> {
-        let backend = match self.backend {
-            Some(backend) => backend,
-            None => default_backend()?,
-        };
         let (mut entrances, mut addresses) = (self.entrances, Vec::new());
         for address in &self.addresses {
             let (listener, bound) = bind(address)?;
@@ -229,11 +238,18 @@ impl PlatformBuilder {
             entrances.push(Box::new(move |door| Ok(door.listen(TcpListener::from_std(listener)?))));
         }
         let ids = self.seed.map_or(Ids::Random, |seed| Ids::Seeded(seed.into()));
-        let (journal, is_durable): (Arc<dyn Journal>, bool) = match self.journal {
-            Keep::InMemory => (Arc::new(VolatileJournal::new(ids.next())), false),
-            Keep::Own(journal) => (journal, true),
-            Keep::At(path) => (open(path)?, true),
+        // The journal first: whoever has it open has the instances beside it too.
+        let kept = match &self.journal {
+            Keep::InMemory => None,
+            Keep::Own(journal) => Some(Arc::clone(journal)),
+            Keep::At(path) => Some(open(path)?),
         };
+        let (backend, scratch) = match self.backend {
+            Some(backend) => (backend, None),
+            None => processes::of(&self.journal)?,
+        };
+        let is_durable = kept.is_some();
+        let journal = kept.unwrap_or_else(|| Arc::new(VolatileJournal::new(ids.next(), scratch)));
         let opened = journal.opened();
         let fence = Fence { platform: opened.platform, epoch: opened.epoch };
         let clock = match self.starts_at {
@@ -314,26 +330,27 @@ impl SecretProvider for Stores {
 }
 
 #[cfg(feature = "journal")]
-fn open(path: PathBuf) -> Result<Arc<dyn Journal>, Error> {
+fn open(path: &Path) -> Result<Arc<dyn Journal>, Error> {
     Ok(Arc::new(crate::journal::DiskJournal::open(path)?))
 }
 
 #[cfg(not(feature = "journal"))]
-fn open(path: PathBuf) -> Result<Arc<dyn Journal>, Error> {
+fn open(path: &Path) -> Result<Arc<dyn Journal>, Error> {
     let message = format!("this build keeps nothing at {}; enable `journal`", path.display());
     Err(CoreError::unsupported(message).into())
 }
 
-#[cfg(all(feature = "process", target_os = "linux"))]
-fn default_backend() -> Result<Arc<dyn ContainerBackend>, Error> {
-    let directory = std::env::temp_dir().join(format!("runner-platform-{}", std::process::id()));
-    Ok(Arc::new(runner_backends::process::Process::new(directory)?))
-}
-
 #[cfg(not(all(feature = "process", target_os = "linux")))]
-fn default_backend() -> Result<Arc<dyn ContainerBackend>, Error> {
-    let message = "there is nothing that runs instances; give the platform a backend";
-    Err(CoreError::invalid(message).into())
+mod processes {
+    use super::{Arc, ContainerBackend, CoreError, Error, Keep};
+    use crate::volatile::GoesWithIt;
+
+    type Made = (Arc<dyn ContainerBackend>, Option<GoesWithIt>);
+
+    pub(super) fn of(_: &Keep) -> Result<Made, Error> {
+        let message = "there is nothing that runs instances; give the platform a backend";
+        Err(CoreError::invalid(message).into())
+    }
 }
 
 /// The boot that this program runs in, where the system tells.
