@@ -41,7 +41,7 @@ impl Actor {
             waits: machine.waits(),
             trouble: machine.trouble().cloned(),
             decision: self.decision(),
-            storing_fails: self.outbox.again().is_some(),
+            storing_fails: self.outbox.fails(self.shared.clock.now()),
         }
     }
 }
