@@ -40,7 +40,7 @@ use crate::{
 ///
 /// | part | default |
 /// |---|---|
-/// | backend | processes of this machine (feature `process`, Linux), in a directory beside the [journal](Self::journal), or one that is gone with the platform |
+/// | backend | processes of this machine, known by files beside the journal (`process`, Linux) |
 /// | journal | in memory: nothing survives, and instances are stopped at the end |
 /// | secrets | the environment of this program |
 /// | sources | commands alone |

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -25,7 +25,7 @@ use tokio::{sync::watch, task::JoinHandle};
 #[derive(Clone)]
 #[expect(clippy::disallowed_types, reason = "the disk of a test")]
 struct Disk {
-    records: Arc<Mutex<BTreeMap<RecordKey, Record>>>,
+    records: Arc<std::sync::Mutex<BTreeMap<RecordKey, Record>>>,
     hangs: watch::Sender<bool>,
     openings: Arc<AtomicU64>,
 }

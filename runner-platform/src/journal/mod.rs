@@ -42,8 +42,8 @@
 //!   are replaced. A file with much room left in it is compacted when it is opened.
 //! - **Copied while it is open,** by [`back_up`](Journal::back_up). A copy is the journal of the
 //!   same platform, at another time: its first opening takes an epoch from the time of day, above
-//!   any that was counted to meanwhile. So backends take the word of whoever runs from the copy, and
-//!   refuse whoever still runs from the original. Each time a copy is put in place is a new one.
+//!   any that was counted to meanwhile. So backends take the word of whoever runs from the copy,
+//!   and refuse whoever still runs from the original. Each time it is put in place is a new one.
 //! - **Private.** The file, its lock and its copies have mode 0600. One that was there and that
 //!   others may read is made private when it is opened.
 //! - **Versioned.** A file of a newer layout is refused by name and left as it is.

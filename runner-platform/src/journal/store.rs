@@ -158,7 +158,7 @@ impl Store {
                 std::fs::rename(&partial, to)?;
                 // Without this a crash may find the copy under neither name.
                 let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-                Ok(std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
+                Ok(std::fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?)
             });
         written.map_err(|error| {
             let _ = std::fs::remove_file(&partial);
@@ -449,8 +449,8 @@ fn key_of(key: RecordKey) -> String {
     }
 }
 
-/// Numbers about the whole: `layout`, `platform`, `epoch`, `newest`, and `copied` in a copy that was
-/// not opened yet.
+/// Numbers about the whole: `layout`, `platform`, `epoch`, `newest`, and in a copy that was not
+/// opened yet `copied`.
 const META: TableDefinition<'_, &str, u128> = TableDefinition::new("meta");
 /// By service, nothing for the platform: four bytes of version, then the record.
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");

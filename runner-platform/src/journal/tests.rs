@@ -537,8 +537,8 @@ async fn room_that_is_not_used_is_given_back_at_the_next_opening() {
     journal.commit(batch(10, b"after")).await.expect("it is whole");
 }
 
-/// A thousandth of the life of a large platform, or with `RUNNER_OPERATIONS=1000000` all of it: then
-/// it has to be small and soon open, too.
+/// A thousandth of the life of a large platform, or with `RUNNER_OPERATIONS=1000000` all of it: in
+/// release it has to be small and soon open then, too.
 #[tokio::test]
 async fn a_journal_stays_small_and_soon_open_however_much_it_has_seen() {
     let told = std::env::var("RUNNER_OPERATIONS").ok().map(|told| told.parse().expect("a number"));
@@ -568,6 +568,7 @@ async fn a_journal_stays_small_and_soon_open_however_much_it_has_seen() {
     let began = std::time::Instant::now();
     let journal = builder.open().expect("opened");
     assert_eq!(journal.records().await.expect("read").len() as u64, services);
+    #[expect(clippy::disallowed_methods, reason = "see above")]
     let took = began.elapsed();
     let mut kept = 0;
     for id in ids {
@@ -579,7 +580,8 @@ async fn a_journal_stays_small_and_soon_open_however_much_it_has_seen() {
         Some(_) => {
             assert!(kept <= 100_000, "{kept} entries");
             assert!(bytes <= 100_000_000, "{bytes} bytes");
-            assert!(took <= std::time::Duration::from_secs(2), "open in {took:?}");
+            let soon = took <= std::time::Duration::from_secs(2);
+            assert!(soon || cfg!(debug_assertions), "open in {took:?}");
         }
     }
 }

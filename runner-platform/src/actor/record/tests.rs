@@ -233,7 +233,7 @@ fn everything_that_is_offered(a: &str) -> Value {
     })
 }
 
-fn simple(name: &str, a: &str, deployment: Value) -> Value {
+fn simple(name: &str, a: &str, deployment: &Value) -> Value {
     json!({
         "name": name,
         "source": { "command": ["./hello"] },
@@ -256,9 +256,9 @@ async fn a_fixture_is_written() {
 
     create(everything_that_is_offered("1")).await.finished().await.expect("deployed");
     update(everything_that_is_offered("2")).await.finished().await.expect("deployed");
-    create(simple("paused", "1", json!({}))).await.finished().await.expect("deployed");
+    create(simple("paused", "1", &json!({}))).await.finished().await.expect("deployed");
     platform.pause("paused").await.expect("taken").finished().await.expect("paused");
-    let mut failed = simple("failed", "1", json!({}));
+    let mut failed = simple("failed", "1", &json!({}));
     failed["source"]["command"] = json!(["exit", "7"]);
     create(failed).await.finished().await.expect_err("it ends");
     let credentials = json!({ "name": "registry", "version": "1", "provider": "vault" });
@@ -275,13 +275,13 @@ async fn a_fixture_is_written() {
     for (name, deployment) in
         [("approved-soon", json!({ "approval": true })), ("deploying", json!({ "bake": "1h" }))]
     {
-        let first = create(simple(name, "1", deployment.clone())).await;
+        let first = create(simple(name, "1", &deployment)).await;
         if name == "approved-soon" {
             pass(60).await;
             let _ = platform.approve(name).await;
         }
         first.finished().await.expect("deployed");
-        let _ = update(simple(name, "2", deployment)).await;
+        let _ = update(simple(name, "2", &deployment)).await;
     }
     // Until each is where it waits.
     pass(300).await;
