@@ -9,7 +9,8 @@
 //! 1. **Opening is exclusive and counted.** Whoever opens has the storage alone; a second opener
 //!    gets a [`Conflict`](crate::error::ErrorKind::Conflict) that names the holder. Dropping the
 //!    journal closes it. Each opening raises the [`Epoch`], durably, before [`Journal::opened`]
-//!    tells it.
+//!    tells it. That of a [copy](Journal::back_up) raises it above all openings of what it was
+//!    copied from, those after the copy was made included: backends refuse what is older.
 //! 2. **A commit is all or nothing.** After `Ok` all of the batch survives a crash; after an error
 //!    or a crash either all of it is there or none, and a batch is never there without those
 //!    whose commits were answered before it.
@@ -18,6 +19,8 @@
 //!    and by no read before it.
 //! 4. **Batches are commits' only order.** Two that are under way at once may end up in either
 //!    order; whoever needs one waits for the first.
+
+use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +56,44 @@ pub trait Journal: Send + Sync + 'static {
         service: ServiceId,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>>;
+
+    /// Writes a copy of all that is committed to a file that is not there yet, while this goes on.
+    /// A journal is opened at it later, in the place of this one.
+    ///
+    /// A journal that is no file says [`Unsupported`](crate::error::ErrorKind::Unsupported), which
+    /// is what is said where nothing else is implemented: it is copied by its own means.
+    fn back_up(&self, to: PathBuf) -> BoxFuture<'_, Result<(), Error>> {
+        let shown = to.display();
+        let message = format!("this journal does not copy itself to {shown}; copy what it is in");
+        Box::pin(std::future::ready(Err(Error::unsupported(message))))
+    }
+}
+
+/// A journal that its owner keeps hold of.
+impl<J: Journal + ?Sized> Journal for Arc<J> {
+    fn opened(&self) -> Opened {
+        (**self).opened()
+    }
+
+    fn records(&self) -> BoxFuture<'_, Result<Vec<Record>, Error>> {
+        (**self).records()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), Error>> {
+        (**self).commit(batch)
+    }
+
+    fn history(
+        &self,
+        service: ServiceId,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>> {
+        (**self).history(service, limit)
+    }
+
+    fn back_up(&self, to: PathBuf) -> BoxFuture<'_, Result<(), Error>> {
+        (**self).back_up(to)
+    }
 }
 
 /// What an opening of a journal found.
@@ -60,7 +101,8 @@ pub trait Journal: Send + Sync + 'static {
 pub struct Opened {
     /// Whose journal it is: made at random with the journal itself.
     pub platform: PlatformId,
-    /// How often it has been opened, this time included.
+    /// Higher than that of any opening before: how often it has been opened, this time included,
+    /// unless it was opened from a copy once.
     pub epoch: Epoch,
     /// The newest time of any batch or entry in it: the floor of the platform's clock.
     pub newest: Timestamp,

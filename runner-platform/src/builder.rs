@@ -1,6 +1,14 @@
 //! What a platform is made from.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod processes;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use runner_core::{
     BoxFuture, Error as CoreError,
@@ -33,7 +41,7 @@ use crate::{
 ///
 /// | part | default |
 /// |---|---|
-/// | backend | processes of this machine, in a directory of their own (feature `process`, Linux) |
+/// | backend | processes of this machine, known by files beside the journal (`process`, Linux) |
 /// | journal | in memory: nothing survives, and instances are stopped at the end |
 /// | secrets | the environment of this program |
 /// | sources | commands alone |
@@ -103,6 +111,10 @@ impl PlatformBuilder {
     }
 
     /// Where state is kept: one file, made where there is none.
+    ///
+    /// Without a [backend](Self::backend) of one's own, what instances are known by lies beside it,
+    /// in a directory of the file's name and `.instances`: the next program finds them by it. So
+    /// the two are moved together, and only while nothing runs.
     #[cfg(feature = "journal")]
     #[cfg_attr(docsrs, doc(cfg(feature = "journal")))]
     pub fn journal(mut self, path: impl Into<PathBuf>) -> Self {
@@ -110,7 +122,8 @@ impl PlatformBuilder {
         self
     }
 
-    /// A journal of one's own, held to be durable.
+    /// A journal of one's own, held to be durable. It comes with a [backend](Self::backend) that
+    /// finds its instances again: of this one nobody knows where it lies.
     pub fn journal_in(mut self, journal: impl Journal) -> Self {
         self.journal = Keep::Own(Arc::new(journal));
         self
@@ -268,10 +281,6 @@ impl PlatformBuilder {
     /// When there is no backend, or the journal cannot be opened: somebody else has it, it was
     /// written by a newer program, or the disk is not well.
     pub fn build(self) -> Result<(Platform, Driver), Error> {
-        let backend = match self.backend {
-            Some(backend) => backend,
-            None => default_backend()?,
-        };
         let (mut entrances, mut addresses) = (self.entrances, Vec::new());
         for address in &self.addresses {
             let (listener, bound) = bind(address)?;
@@ -280,11 +289,18 @@ impl PlatformBuilder {
         }
         let (names, inner_entrances) = self.inner.map(InnerDoor::open).transpose()?.unzip();
         let ids = self.seed.map_or(Ids::Random, |seed| Ids::Seeded(seed.into()));
-        let (journal, is_durable): (Arc<dyn Journal>, bool) = match self.journal {
-            Keep::InMemory => (Arc::new(VolatileJournal::new(ids.next())), false),
-            Keep::Own(journal) => (journal, true),
-            Keep::At(path) => (open(path)?, true),
+        // The journal first: whoever has it open has the instances beside it too.
+        let kept = match &self.journal {
+            Keep::InMemory => None,
+            Keep::Own(journal) => Some(Arc::clone(journal)),
+            Keep::At(path) => Some(open(path)?),
         };
+        let (backend, scratch) = match self.backend {
+            Some(backend) => (backend, None),
+            None => processes::of(&self.journal)?,
+        };
+        let is_durable = kept.is_some();
+        let journal = kept.unwrap_or_else(|| Arc::new(VolatileJournal::new(ids.next(), scratch)));
         let opened = journal.opened();
         let fence = Fence { platform: opened.platform, epoch: opened.epoch };
         let clock = (self.clock)(opened.newest);
@@ -363,26 +379,27 @@ impl SecretProvider for Stores {
 }
 
 #[cfg(feature = "journal")]
-fn open(path: PathBuf) -> Result<Arc<dyn Journal>, Error> {
+fn open(path: &Path) -> Result<Arc<dyn Journal>, Error> {
     Ok(Arc::new(crate::journal::DiskJournal::open(path)?))
 }
 
 #[cfg(not(feature = "journal"))]
-fn open(path: PathBuf) -> Result<Arc<dyn Journal>, Error> {
+fn open(path: &Path) -> Result<Arc<dyn Journal>, Error> {
     let message = format!("this build keeps nothing at {}; enable `journal`", path.display());
     Err(CoreError::unsupported(message).into())
 }
 
-#[cfg(all(feature = "process", target_os = "linux"))]
-fn default_backend() -> Result<Arc<dyn ContainerBackend>, Error> {
-    let directory = std::env::temp_dir().join(format!("runner-platform-{}", std::process::id()));
-    Ok(Arc::new(runner_backends::process::Process::new(directory)?))
-}
-
 #[cfg(not(all(feature = "process", target_os = "linux")))]
-fn default_backend() -> Result<Arc<dyn ContainerBackend>, Error> {
-    let message = "there is nothing that runs instances; give the platform a backend";
-    Err(CoreError::invalid(message).into())
+mod processes {
+    use super::{Arc, ContainerBackend, CoreError, Error, Keep};
+    use crate::volatile::GoesWithIt;
+
+    type Made = (Arc<dyn ContainerBackend>, Option<GoesWithIt>);
+
+    pub(super) fn of(_: &Keep) -> Result<Made, Error> {
+        let message = "there is nothing that runs instances; give the platform a backend";
+        Err(CoreError::invalid(message).into())
+    }
 }
 
 /// The boot that this program runs in, where the system tells.

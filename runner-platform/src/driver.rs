@@ -221,12 +221,19 @@ impl Driver {
                     let _ = answer.send(Ok(operation));
                     actor.run().await
                 }
-                Err(error) => {
+                Err((error, undo)) => {
                     // Before the answer: whoever hears it may try again.
                     shared.paths.withdraw(&name);
                     shared.rerouted(&name);
-                    shared.with(|registry| registry.leave(&name));
+                    shared.with(|registry| match undo {
+                        None => drop(registry.leave(&name)),
+                        // Not under this name before that is done: of two on record one is lost.
+                        Some(_) => registry.close(&name),
+                    });
                     let _ = answer.send(Err(error));
+                    if let Some(undo) = undo {
+                        undo.await;
+                    }
                     Over::Retired
                 }
             }

@@ -46,6 +46,10 @@ pub enum Error {
     #[error(transparent)]
     Refused(#[from] Refused),
     /// It cannot be remembered, so it is not done. What runs goes on.
+    ///
+    /// Of kind [`TimedOut`](ErrorKind::TimedOut) the journal had not answered yet: should it write
+    /// the change after all, it is undone at once, and the name of a service that was to be created
+    /// is taken until then. Only a crash between the two leaves it made.
     #[error("the change cannot be stored, so it was not made")]
     NotStored(#[source] runner_core::Error),
     /// A store, a registry, the backend or the disk.

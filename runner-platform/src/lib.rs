@@ -89,7 +89,8 @@
 //! # Limits
 //!
 //! - Commands of one service come one after another, and while one is being stored the service's
-//!   other events wait: for a disk's sync, or 30 seconds where the disk hangs.
+//!   other events wait: for a disk's sync, or 30 seconds where the disk hangs. What is refused then
+//!   is undone should the disk write it after all; only a crash between the two leaves it made.
 //! - While state cannot be stored no instance is started or stopped either; what serves serves on.
 //! - A service whose task begins anew after a panic looks for its instances as after a restart:
 //!   requests wait for the probes, some milliseconds.

@@ -1,6 +1,6 @@
 //! The handle: what a program asks of its platform.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use runner_core::{
     backend::ForeignInstance,
@@ -403,6 +403,21 @@ impl Platform {
     /// When there is no such service.
     pub async fn pool(&self, name: &str) -> Result<Pool, Error> {
         Ok(self.entry(name).await?.way.pool)
+    }
+
+    /// Writes a copy of the journal to a file that is not there yet, while all goes on. The copy is
+    /// put in the place of the journal while no driver runs, and opened like it.
+    ///
+    /// What was changed since is forgotten then. Whoever still runs from the original is refused by
+    /// the backend from the opening of the copy on.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](ErrorKind::Unsupported) where the journal is in memory or has its own means,
+    /// [`Conflict`](ErrorKind::Conflict) where there is something already, and what the disk
+    /// answers.
+    pub async fn back_up(&self, to: impl Into<PathBuf>) -> Result<(), Error> {
+        Ok(self.shared.journal.back_up(to.into()).await?)
     }
 
     /// Ends the platform: no more commands, requests that are under way are finished (by whichever

@@ -114,6 +114,11 @@ impl Registry {
         self.services.remove(name)
     }
 
+    /// Nobody reaches it any more, and its name stays taken.
+    pub(crate) fn close(&mut self, name: &ServiceName) {
+        self.services.remove(name);
+    }
+
     /// Who has this name, or one that a host name would not tell from it.
     pub(crate) fn taken(&self, name: &ServiceName) -> Option<&ServiceName> {
         self.labels.get(&name.host_label())

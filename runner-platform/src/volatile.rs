@@ -17,7 +17,12 @@ pub(crate) struct VolatileJournal {
     opened: Opened,
     #[expect(clippy::disallowed_types, reason = "guards plain maps for one change or look")]
     kept: std::sync::Mutex<Kept>,
+    #[expect(dead_code, reason = "held for its drop")]
+    with: Option<GoesWithIt>,
 }
+
+/// What ends when nothing is remembered any more. A platform drops its journal after its backend.
+pub(crate) type GoesWithIt = Box<dyn Send + Sync>;
 
 #[derive(Default)]
 struct Kept {
@@ -26,10 +31,10 @@ struct Kept {
 }
 
 impl VolatileJournal {
-    pub(crate) fn new(id: u128) -> Self {
+    pub(crate) fn new(id: u128, with: Option<GoesWithIt>) -> Self {
         let platform = PlatformId::from_random(id);
         let opened = Opened { platform, epoch: Epoch::FIRST, newest: Timestamp::EPOCH };
-        Self { opened, kept: Default::default() }
+        Self { opened, kept: Default::default(), with }
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Kept) -> R) -> R {

@@ -96,3 +96,48 @@ async fn a_port_that_is_busy_is_said_before_anything_begins() {
     assert_eq!(refusal.kind(), ErrorKind::Conflict);
     assert!(refusal.to_string().contains(&address), "{refusal}");
 }
+
+#[tokio::test]
+async fn a_backup_that_is_put_in_place_works_on() {
+    let folder = Folder::new("backup");
+    let world = Memory::new(3);
+    let copy = folder.0.join("copy.redb");
+    let (platform, driver) = begin(&world, &folder);
+    let spec = ServiceSpec::command(["./hello"]).cap(10).between(1, 4);
+    let spec = spec.with(|raw| raw.deployment.bake = Some("10ms".into()));
+    platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
+    platform.back_up(&copy).await.expect("copied");
+    let refusal = platform.back_up(&copy).await.expect_err("there already");
+    assert_eq!(refusal.kind(), ErrorKind::Conflict);
+    let _ = platform.change("hello", |spec| spec.cap(20)).await.expect("it goes on");
+    platform.shutdown(Duration::from_secs(10), Aftermath::Leave).await.expect("ended");
+    driver.await.expect("no panic").expect("an orderly end");
+    drop(platform);
+    // The backend hears of later epochs than the copy knows of.
+    for _ in 0..2 {
+        let (platform, driver) = begin(&world, &folder);
+        platform.list().await.expect("it runs");
+        get(&platform, "hello.localhost").await.expect("served");
+        platform.shutdown(Duration::from_secs(10), Aftermath::Leave).await.expect("ended");
+        driver.await.expect("no panic").expect("an orderly end");
+    }
+
+    std::fs::copy(&copy, folder.0.join("state.redb")).expect("put in place");
+    let (platform, driver) = begin(&world, &folder);
+    let cap = platform.describe("hello").await.expect("there").spec.settings().scaling().cap;
+    let deployed = platform.change("hello", |spec| spec.environment("A", "b")).await;
+    deployed.expect("accepted").finished().await.expect("the backend takes its word");
+    let after = platform.change("hello", |spec| spec.cap(10)).await;
+    drop(after.expect("accepted"));
+    let as_copied = platform.describe("hello").await.expect("there").spec.settings().scaling().cap;
+    assert_eq!(cap, as_copied, "what came after the copy is forgotten");
+    driver.abort();
+    let _ = driver.await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_no_file_says_that_it_does_not_copy_itself() {
+    let (platform, _driver) = Memory::new(4).platform();
+    let refusal = platform.back_up("nowhere.redb").await.expect_err("it is in memory");
+    assert_eq!(refusal.kind(), ErrorKind::Unsupported);
+}

@@ -43,7 +43,7 @@ impl Actor {
             decision: self.decision(),
             list_trouble: self.list_trouble.clone(),
             unrouted: self.unrouted.clone(),
-            storing_fails: self.outbox.again().is_some(),
+            storing_fails: self.outbox.fails(self.shared.clock.now()),
         }
     }
 }

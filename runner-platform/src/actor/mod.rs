@@ -27,7 +27,7 @@ use std::{
 };
 
 use runner_core::{
-    Error,
+    BoxFuture, Error,
     admission::Snapshot,
     deployment::{self, CauseCode, Evidence, Phase},
     id::{InstanceId, RevisionNumber, ServiceName},
@@ -119,22 +119,27 @@ pub(crate) struct Place {
     pub(crate) inbox: mpsc::Receiver<Message>,
 }
 
+/// Why a service was not created, and what is still to be done before its name is free.
+pub(crate) type NotCreated = (crate::Error, Option<BoxFuture<'static, ()>>);
+
 impl Actor {
     /// A new service. It is durable, and its first operation accepted, when this answers.
     pub(crate) async fn create(
         place: Place,
         spec: ServiceSpec,
         id: runner_core::id::ServiceId,
-    ) -> Result<(Box<Self>, Operation), crate::Error> {
+    ) -> Result<(Box<Self>, Operation), NotCreated> {
         let now = place.shared.clock.now();
         let operation = place.shared.operation_id();
         let standby = place.shared.capabilities.standby;
         let (machine, effects) = Service::create(id, operation, &spec, standby, now);
         drop(spec);
         let mut actor = Self::new(place, machine, now, VecDeque::new());
-        let accepted = actor.accept(effects, now).await?;
-        let operation = accepted.ok_or_else(|| Error::bug("a creation was not accepted"))?;
-        Ok((actor, operation))
+        match actor.accept(effects, now).await {
+            Ok(Some(operation)) => Ok((actor, operation)),
+            Ok(None) => Err((Error::bug("a creation was not accepted").into(), None)),
+            Err(error) => Err((error, actor.undo_creation())),
+        }
     }
 
     /// A service as it is on record.
@@ -369,7 +374,7 @@ impl Actor {
 
     /// Ends the task: what instances are to become is the caller's word.
     async fn shut_down(&mut self, aftermath: Aftermath, until: Timestamp) {
-        self.finish_commit().await;
+        self.settle().await;
         self.finish_requests(until).await;
         if aftermath == Aftermath::Stop {
             self.stop_all(until).await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use runner_core::{
     Error,
     error::ErrorKind,
-    id::ServiceName,
+    id::{ServiceId, ServiceName},
     journal::{Batch, Record, RecordKey},
 };
 use serde::{Deserialize, Serialize};
@@ -50,18 +50,20 @@ impl Driver {
     pub(super) async fn recover(&mut self) -> Result<bool, crate::Error> {
         let shared = Arc::clone(&self.ends.0);
         let mut whole = None;
-        let mut services = BTreeMap::new();
+        let mut services: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for record in shared.journal.records().await? {
             match record.key {
                 RecordKey::Platform => whole = Some(Whole::read(&record)?),
                 RecordKey::Service(id) => {
                     let stored = Stored::read(&record)?;
-                    services.insert(stored.name.clone(), (id, stored));
+                    let kept = services.entry(stored.name.clone()).or_default();
+                    kept.push((id, stored));
                 }
                 // Of a newer program, and nothing of ours.
                 _ => {}
             }
         }
+        let services = one_of_each(&shared, services).await;
         let before = whole.as_ref().and_then(|whole| whole.boot.as_ref());
         let booted = before.is_some() && before != shared.boot.as_ref() && !services.is_empty();
         if booted {
@@ -85,6 +87,33 @@ impl Driver {
         }
         Ok(booted)
     }
+}
+
+/// Two of one name are a creation that was refused when the disk did not answer, written all the
+/// same just before a crash, and what was created in its place: the newer one. The other never had
+/// an instance.
+async fn one_of_each(
+    shared: &Shared,
+    found: BTreeMap<ServiceName, Vec<(ServiceId, Stored)>>,
+) -> BTreeMap<ServiceName, (ServiceId, Stored)> {
+    let mut kept = BTreeMap::new();
+    let mut others = Batch::new(shared.clock.now());
+    for (name, mut services) in found {
+        services.sort_by_key(|(id, stored)| (stored.created, *id));
+        let newest = services.pop();
+        for (id, _) in services {
+            tracing::warn!(service = %name, %id, "a creation that was refused is on record; it is removed");
+            others = others.remove(RecordKey::Service(id));
+        }
+        kept.extend(newest.map(|newest| (name, newest)));
+    }
+    if !others.changes().is_empty()
+        && let Err(error) = shared.journal.commit(others).await
+    {
+        // They are passed over again next time.
+        tracing::warn!(%error, "what was refused cannot be removed from the record yet");
+    }
+    kept
 }
 
 pub(super) async fn remember_boot(shared: &Shared) {

@@ -52,14 +52,30 @@ pub(super) fn held(journal: &str, who: &str) -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
-/// Opens a file for reading and writing, or makes one that nobody else may read.
+/// Opens a file for reading and writing, or makes one that nobody else may read. One that others
+/// may is made private first: whoever put it there (a copy, a file of before) hardly meant them to
+/// read what services are told.
 pub(super) fn private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mut permissions = file.metadata()?.permissions();
+        if permissions.mode() & OTHERS != 0 {
+            permissions.set_mode(permissions.mode() & !OTHERS);
+            file.set_permissions(permissions)?;
+        }
+    }
+    Ok(file)
 }
+
+/// What its group and all others may do.
+#[cfg(unix)]
+const OTHERS: u32 = 0o077;
 
 fn beside(journal: &Path) -> PathBuf {
     let mut name = journal.as_os_str().to_owned();

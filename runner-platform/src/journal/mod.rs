@@ -40,13 +40,21 @@
 //! - **Bounded.** History keeps [so many](DiskJournalBuilder::history_of_service) entries of each
 //!   service and [so many](DiskJournalBuilder::history_in_all) in all, oldest first out. Records
 //!   are replaced. A file with much room left in it is compacted when it is opened.
-//! - **Private.** The file and its lock have mode 0600.
+//! - **Copied while it is open,** by [`back_up`](Journal::back_up). A copy is the journal of the
+//!   same platform, at another time: its first opening takes an epoch from the time of day, above
+//!   any that was counted to meanwhile. So backends take the word of whoever runs from the copy,
+//!   and refuse whoever still runs from the original. Each time it is put in place is a new one.
+//! - **Private.** The file, its lock and its copies have mode 0600. One that was there and that
+//!   others may read is made private when it is opened.
 //! - **Versioned.** A file of a newer layout is refused by name and left as it is.
 //!
 //! # Cancel safety
 //!
 //! A commit is sent when its future is first polled, and takes effect then whether or not it is
-//! polled again. Dropping the journal ends its thread, which finishes what it was sent.
+//! polled again. Dropping the journal ends its thread, which finishes what it was sent; the drop
+//! waits for that, since a journal that is dropped is closed and may be opened again. It is a sync
+//! or two, but where the disk hangs it hangs: a program that cannot have that on its thread drops
+//! the last handle of its platform on one that may block.
 //!
 //! # Limits
 //!
@@ -77,7 +85,7 @@ use runner_core::{
 
 use self::{
     lock::Lock,
-    store::{Bounds, Store},
+    store::{Settings, Store},
     trouble::cannot,
     worker::{Call, Worker},
 };
@@ -94,7 +102,7 @@ pub struct DiskJournal {
 pub struct DiskJournalBuilder {
     path: PathBuf,
     name: String,
-    bounds: Bounds,
+    settings: Settings,
 }
 
 impl DiskJournal {
@@ -114,31 +122,17 @@ impl DiskJournal {
         DiskJournalBuilder {
             path: path.as_ref().to_owned(),
             name: name.map_or_else(|| "a program".to_owned(), std::borrow::Cow::into_owned),
-            bounds: Bounds::default(),
+            settings: Settings::default(),
         }
-    }
-
-    /// Writes a copy of all that is committed to another file, which must not be there yet, while
-    /// this one goes on. Commits wait for as long as it takes.
-    ///
-    /// The copy is a journal of the same platform: two programs must not run from both.
-    ///
-    /// # Errors
-    ///
-    /// [`Conflict`](runner_core::error::ErrorKind::Conflict) where there is something already, and
-    /// whatever the disk answers.
-    pub async fn back_up(&self, to: impl AsRef<Path>) -> Result<(), Error> {
-        let to = to.as_ref().to_owned();
-        self.worker.ask(|answer| Call::BackUp { to, answer }).await
     }
 
     fn over(
         medium: Arc<dyn StorageBackend>,
         name: String,
-        bounds: Bounds,
+        settings: Settings,
         lock: Option<Lock>,
     ) -> Result<Self, Error> {
-        let (store, opened) = Store::open(medium, name, bounds)?;
+        let (store, opened) = Store::open(medium, name, settings)?;
         Ok(Self { opened, worker: Worker::new(store, lock) })
     }
 }
@@ -153,14 +147,14 @@ impl DiskJournalBuilder {
     /// How many entries of each service are kept. Default: 1,000, which is some months of a service
     /// that is deployed daily.
     pub fn history_of_service(mut self, entries: u64) -> Self {
-        self.bounds.of_service = entries.max(1);
+        self.settings.of_service = entries.max(1);
         self
     }
 
     /// How many entries are kept in all, of services that are gone included. Default: 100,000,
     /// about 40 MB.
     pub fn history_in_all(mut self, entries: u64) -> Self {
-        self.bounds.in_all = entries.max(1);
+        self.settings.in_all = entries.max(1);
         self
     }
 
@@ -189,7 +183,7 @@ impl DiskJournalBuilder {
             redb::DatabaseError::DatabaseAlreadyOpen => lock::held(&name, "another program"),
             error => cannot(&name, "open", error),
         })?;
-        DiskJournal::over(before(Arc::new(medium)), name, self.bounds, Some(lock))
+        DiskJournal::over(before(Arc::new(medium)), name, self.settings, Some(lock))
     }
 }
 
@@ -212,6 +206,12 @@ impl Journal for DiskJournal {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<HistoryEntry>, Error>> {
         Box::pin(self.worker.ask(move |answer| Call::History { service, limit, answer }))
+    }
+
+    /// Commits wait for as long as it takes. [`Conflict`](runner_core::error::ErrorKind::Conflict)
+    /// where there is something already.
+    fn back_up(&self, to: PathBuf) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.worker.ask(|answer| Call::BackUp { to, answer }))
     }
 }
 

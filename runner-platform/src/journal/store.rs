@@ -1,6 +1,9 @@
 //! The tables, and how a group of batches gets into them.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use redb::{
     Builder, Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
@@ -19,16 +22,24 @@ use super::{
     trouble::cannot,
 };
 
-/// How much history is kept.
+/// How much is kept, and what it is opened with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct Settings {
+    /// Entries of each service.
     pub(super) of_service: u64,
+    /// Entries in all.
     pub(super) in_all: u64,
+    /// In a file of so many bytes, room that is not used is given back.
+    pub(super) hollow: u64,
+    /// What time it is, for the epoch of a copy.
+    pub(super) now: fn() -> Timestamp,
 }
 
-impl Default for Bounds {
+impl Default for Settings {
     fn default() -> Self {
-        Self { of_service: 1_000, in_all: 100_000 }
+        #[expect(clippy::disallowed_methods, reason = "the one thing that no copy has in it")]
+        let now = || std::time::SystemTime::now().into();
+        Self { of_service: 1_000, in_all: 100_000, hollow: HOLLOW, now }
     }
 }
 
@@ -36,7 +47,7 @@ impl Default for Bounds {
 pub(super) struct Store {
     name: String,
     medium: Arc<dyn StorageBackend>,
-    bounds: Bounds,
+    settings: Settings,
     state: State,
     /// As it was after the last good commit.
     head: Head,
@@ -55,15 +66,16 @@ impl Store {
     pub(super) fn open(
         medium: Arc<dyn StorageBackend>,
         name: String,
-        bounds: Bounds,
+        settings: Settings,
     ) -> Result<(Self, Opened), Error> {
+        refuse_newer(&medium, &name)?;
         let mut database = database(Disk::direct(Arc::clone(&medium)))
             .map_err(|error| cannot(&name, "open", error))?;
-        let opened = raise_epoch(&database, &name)?;
-        compact_if_hollow(&mut database, &name);
+        let opened = raise_epoch(&database, &name, settings.now)?;
+        compact_if_hollow(&mut database, &*medium, &name, settings.hollow);
         let head = Head::of(&*medium).map_err(|error| cannot(&name, "read", error))?;
         let head = head.ok_or_else(|| Error::bug("the journal's file is empty after a commit"))?;
-        Ok((Self { name, medium, bounds, state: State::Writing(database), head }, opened))
+        Ok((Self { name, medium, settings, state: State::Writing(database), head }, opened))
     }
 
     /// All of these together, or none.
@@ -75,7 +87,7 @@ impl Store {
             return Err(Error::bug("the journal is open for writing, and is not"));
         };
         let committed =
-            write(database, batches, self.bounds).and_then(|()| Ok(Head::of(&*self.medium)?));
+            write(database, batches, self.settings).and_then(|()| Ok(Head::of(&*self.medium)?));
         match committed {
             Ok(Some(head)) => {
                 self.head = head;
@@ -129,7 +141,9 @@ impl Store {
         let read = self.readable()?.begin_read();
         let read = read.map_err(|error| cannot(&self.name, "read", error))?;
         // Under another name until it is whole.
-        let partial = to.with_extension("partial");
+        let mut partial = to.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
         let written = super::lock::private(&partial)
             .map_err(redb::Error::Io)
             .and_then(|file| {
@@ -140,7 +154,12 @@ impl Store {
                 write.commit()?;
                 Ok(())
             })
-            .and_then(|()| Ok(std::fs::rename(&partial, to)?));
+            .and_then(|()| {
+                std::fs::rename(&partial, to)?;
+                // Without this a crash may find the copy under neither name.
+                let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+                Ok(std::fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()?)
+            });
         written.map_err(|error| {
             let _ = std::fs::remove_file(&partial);
             cannot(&name, "write", error)
@@ -209,16 +228,12 @@ fn database(disk: Disk) -> Result<Database, redb::Error> {
     Ok(Builder::new().set_cache_size(CACHE).create_with_backend(disk)?)
 }
 
-fn raise_epoch(database: &Database, name: &str) -> Result<Opened, Error> {
+fn raise_epoch(database: &Database, name: &str, now: fn() -> Timestamp) -> Result<Opened, Error> {
     let raised = begin(database).and_then(|write| {
         let found = {
             let mut meta = write.open_table(META)?;
             let number =
                 |key| -> Result<_, redb::Error> { Ok(meta.get(key)?.map(|value| value.value())) };
-            let layout = number("layout")?.unwrap_or(LAYOUT);
-            if layout > LAYOUT {
-                return Ok(Err(layout));
-            }
             let platform = match number("platform")? {
                 Some(bits) => PlatformId::from_random(bits),
                 None => {
@@ -230,7 +245,10 @@ fn raise_epoch(database: &Database, name: &str) -> Result<Opened, Error> {
             };
             let small = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
             let meta_epoch = meta.get("epoch")?.map(|value| small(value.value()));
-            let epoch = meta_epoch.map_or(Epoch::FIRST, |number| Epoch::new(number).next());
+            let mut epoch = meta_epoch.map_or(Epoch::FIRST, |number| Epoch::new(number).next());
+            if meta.remove("copied")?.is_some() {
+                epoch = epoch.max(epoch_of_copy(now()));
+            }
             let newest = meta.get("newest")?.map_or(0, |value| small(value.value()));
             meta.insert("epoch", u128::from(epoch.number()))?;
             Opened { platform, epoch, newest: Timestamp::from_nanos(newest) }
@@ -241,25 +259,51 @@ fn raise_epoch(database: &Database, name: &str) -> Result<Opened, Error> {
         write.open_table(ORDER)?;
         write.open_table(COUNTS)?;
         write.commit()?;
-        Ok(Ok(found))
+        Ok(found)
     });
-    match raised.map_err(|error| cannot(name, "open", error))? {
-        Ok(opened) => Ok(opened),
-        Err(layout) => Err(Error::new(
+    raised.map_err(|error| cannot(name, "open", error))
+}
+
+/// Looks at the layout through a layer in memory: the database writes to what it opens, and a file
+/// of a newer program, or of something else, is to stay as it is to the byte.
+fn refuse_newer(medium: &Arc<dyn StorageBackend>, name: &str) -> Result<(), Error> {
+    let layout = || -> Result<_, redb::Error> {
+        // What has no head has nothing in it.
+        let Some(head) = Head::of(&**medium)? else { return Ok(None) };
+        let layered = database(Disk::layered(Arc::clone(medium), &head)?)?;
+        let read = layered.begin_read()?;
+        match read.open_table(META) {
+            Ok(meta) => Ok(meta.get("layout")?.map(|layout| layout.value())),
+            // Its first opening was cut short.
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    };
+    match layout().map_err(|error| cannot(name, "open", error))? {
+        Some(layout) if layout > LAYOUT => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
                 "the journal {name} has layout {layout}, and this program knows {LAYOUT} and older \
                  ones; use the newer program that wrote it"
             ),
         )),
+        _ => Ok(()),
     }
+}
+
+/// The epoch of the first opening of a copy. What it was copied from was opened since, nobody knows
+/// how often, and so may other copies have been: a number that the file could tell would be the
+/// same each time the copy is put in place. The time of day is another one each time, and no
+/// journal is opened a thousand times within a millisecond. It is below 2^53 until the year 2200.
+fn epoch_of_copy(now: Timestamp) -> Epoch {
+    Epoch::new(((now.as_nanos() / 1_000_000) << 10).min(MOST))
 }
 
 fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
     Ok(database.begin_write()?)
 }
 
-fn write(database: &Database, batches: &[Batch], bounds: Bounds) -> Result<(), redb::Error> {
+fn write(database: &Database, batches: &[Batch], settings: Settings) -> Result<(), redb::Error> {
     let write = begin(database)?;
     {
         let mut meta = write.open_table(META)?;
@@ -268,7 +312,7 @@ fn write(database: &Database, batches: &[Batch], bounds: Bounds) -> Result<(), r
             history: write.open_table(HISTORY)?,
             order: write.open_table(ORDER)?,
             counts: write.open_table(COUNTS)?,
-            bounds,
+            settings,
         };
         let mut newest = meta.get("newest")?.map_or(0, |value| value.value());
         for batch in batches {
@@ -301,7 +345,7 @@ struct Notes<'t> {
     history: redb::Table<'t, (&'static str, u64), &'static [u8]>,
     order: redb::Table<'t, u64, &'static str>,
     counts: redb::Table<'t, &'static str, u64>,
-    bounds: Bounds,
+    settings: Settings,
 }
 
 impl Notes<'_> {
@@ -313,13 +357,13 @@ impl Notes<'_> {
         self.history.insert((&*service, number), &*bytes)?;
         let count = self.counts.get(&*service)?.map_or(0, |count| count.value()) + 1;
         self.counts.insert(&*service, count)?;
-        if count > self.bounds.of_service {
+        if count > self.settings.of_service {
             let oldest = self.history.range((&*service, 0)..)?.next().transpose()?;
             if let Some(number) = oldest.map(|(key, _)| key.value().1) {
                 self.forget(number, &service)?;
             }
         }
-        if self.order.len()? > self.bounds.in_all {
+        if self.order.len()? > self.settings.in_all {
             let oldest = self.order.first()?;
             let oldest =
                 oldest.map(|(number, service)| (number.value(), service.value().to_owned()));
@@ -348,6 +392,7 @@ fn copy_tables(read: &redb::ReadTransaction, write: &WriteTransaction) -> Result
         let (key, value) = row?;
         meta.insert(key.value(), value.value())?;
     }
+    meta.insert("copied", 1)?;
     let mut records = write.open_table(RECORDS)?;
     for row in read.open_table(RECORDS)?.iter()? {
         let (key, value) = row?;
@@ -373,7 +418,12 @@ fn copy_tables(read: &redb::ReadTransaction, write: &WriteTransaction) -> Result
 
 /// Gives room back that a file holds and does not use. An error changes nothing: the file is as
 /// good as before, only larger.
-fn compact_if_hollow(database: &mut Database, name: &str) {
+fn compact_if_hollow(
+    database: &mut Database,
+    medium: &dyn StorageBackend,
+    name: &str,
+    hollow: u64,
+) {
     let stats = begin(database).and_then(|write| {
         let stats = write.stats()?;
         write.abort()?;
@@ -381,8 +431,9 @@ fn compact_if_hollow(database: &mut Database, name: &str) {
     });
     let Ok(stats) = stats else { return };
     let used = stats.stored_bytes() + stats.metadata_bytes();
-    let all = stats.allocated_pages() * stats.page_size() as u64;
-    if all > HOLLOW
+    // Not the pages that the database has allocated: what it has freed is none of those.
+    let Ok(all) = medium.len() else { return };
+    if all > hollow
         && all / 2 > used
         && let Err(error) = database.compact()
     {
@@ -398,7 +449,8 @@ fn key_of(key: RecordKey) -> String {
     }
 }
 
-/// Numbers about the whole: `layout`, `platform`, `epoch`, `newest`.
+/// Numbers about the whole: `layout`, `platform`, `epoch`, `newest`, and in a copy that was not
+/// opened yet `copied`.
 const META: TableDefinition<'_, &str, u128> = TableDefinition::new("meta");
 /// By service, nothing for the platform: four bytes of version, then the record.
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
@@ -412,6 +464,8 @@ const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 const LAYOUT: u128 = 1;
 /// A platform reads its journal once; what is written is mostly new.
 const CACHE: usize = 8 << 20;
+/// An epoch that can still be raised as often as anybody opens a file.
+const MOST: u64 = 1 << 52;
 /// Below so many bytes a hollow file bothers nobody.
 const HOLLOW: u64 = 16 << 20;
 

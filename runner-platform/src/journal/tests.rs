@@ -67,6 +67,9 @@ struct Medium {
     full: Arc<AtomicBool>,
     /// Writes are taken, and making them durable fails.
     sync_fails: Arc<AtomicBool>,
+    /// How often something was made durable, which waits for whoever holds this.
+    #[expect(clippy::disallowed_types, reason = "the medium of a test")]
+    syncs: Arc<std::sync::Mutex<u64>>,
     /// How many crashes it has seen: one of an older count is a program that is dead.
     crashes: u64,
 }
@@ -92,7 +95,8 @@ impl Medium {
         let sectors = Sectors { dice: Some(SplitMix64::new(seed)), ..Sectors::default() };
         #[expect(clippy::disallowed_types, reason = "see above")]
         let sectors = Arc::new(std::sync::Mutex::new(sectors));
-        Self { sectors, full: Arc::default(), sync_fails: Arc::default(), crashes: 0 }
+        let (full, sync_fails, syncs) = (Arc::default(), Arc::default(), Arc::default());
+        Self { sectors, full, sync_fails, syncs, crashes: 0 }
     }
 
     /// For another program, which finds what the last crash left.
@@ -171,6 +175,7 @@ impl StorageBackend for Medium {
 
     fn sync_data(&self) -> io::Result<()> {
         self.writable()?;
+        *self.syncs.lock().expect("no test panics under it") += 1;
         if self.sync_fails.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk lost its cache"));
         }
@@ -247,7 +252,7 @@ async fn a_medium_that_tears_and_refuses_passes_the_kit() {
                 return Err(lock::held("torn", "the kit"));
             }
             let (medium, name) = (Arc::new(medium.again()), "torn".to_owned());
-            DiskJournal::over(medium, name, Bounds::default(), None)
+            DiskJournal::over(medium, name, Settings::default(), None)
                 .map(|one| Arc::new(one) as Arc<dyn Journal>)
         })
         .holder("the kit")
@@ -285,11 +290,23 @@ fn nobody_else_may_read_it() {
     drop(journal);
 }
 
+#[test]
+fn a_file_that_others_could_read_is_made_private() {
+    let folder = Folder::new("open-to-all");
+    drop(DiskJournal::open(folder.journal()).expect("made"));
+    let open_to_all = std::fs::Permissions::from_mode(0o664);
+    std::fs::set_permissions(folder.journal(), open_to_all).expect("its mode");
+    let journal = DiskJournal::open(folder.journal()).expect("opened");
+    let mode = std::fs::metadata(folder.journal()).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(journal);
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_with_its_cause_and_recovers_by_itself() {
     let medium = Medium::new(1);
     let full = Arc::clone(&medium.full);
-    let journal = DiskJournal::over(Arc::new(medium), "full".to_owned(), Bounds::default(), None);
+    let journal = DiskJournal::over(Arc::new(medium), "full".to_owned(), Settings::default(), None);
     let journal = journal.expect("opened");
     journal.commit(batch(1, b"before")).await.expect("room");
     full.store(true, Ordering::SeqCst);
@@ -310,7 +327,7 @@ async fn what_was_written_and_not_made_durable_is_never_read() {
     let sync_fails = Arc::clone(&medium.sync_fails);
     let open = || {
         let (medium, name) = (Arc::new(medium.again()), "sync".to_owned());
-        DiskJournal::over(medium, name, Bounds::default(), None).expect("opened")
+        DiskJournal::over(medium, name, Settings::default(), None).expect("opened")
     };
     let journal = open();
     journal.commit(batch(1, b"before")).await.expect("room");
@@ -355,8 +372,8 @@ async fn a_copy_is_made_while_it_is_open_and_holds_the_same() {
     let journal = DiskJournal::open(folder.journal()).expect("made");
     let service = ServiceId::from_random(7);
     journal.commit(batch(1, b"one").note(note(service, 1))).await.expect("room");
-    journal.back_up(&copy).await.expect("copied");
-    let again = journal.back_up(&copy).await.expect_err("there already");
+    journal.back_up(copy.clone()).await.expect("copied");
+    let again = journal.back_up(copy.clone()).await.expect_err("there already");
     assert_eq!(again.kind(), ErrorKind::Conflict);
     journal.commit(batch(2, b"two")).await.expect("it goes on");
 
@@ -370,10 +387,12 @@ async fn a_copy_is_made_while_it_is_open_and_holds_the_same() {
 async fn a_newer_layout_is_refused_by_name_and_left_alone() {
     let folder = Folder::new("newer");
     store::write_layout_for_tests(&folder.journal(), 9);
+    let before = std::fs::read(folder.journal()).expect("a file");
     for _ in 0..2 {
         let refusal = DiskJournal::open(folder.journal()).expect_err("newer");
         assert_eq!(refusal.kind(), ErrorKind::Unsupported);
         assert!(refusal.to_string().contains("layout 9"), "{refusal}");
+        assert!(std::fs::read(folder.journal()).expect("a file") == before, "to the byte");
     }
 }
 
@@ -383,17 +402,193 @@ fn what_is_no_journal_is_said_to_be_none() {
     std::fs::write(folder.journal(), b"hello, I am a letter to my mother").expect("written");
     let refusal = DiskJournal::open(folder.journal()).expect_err("a letter");
     assert_eq!(refusal.kind(), ErrorKind::Corrupt, "{refusal}");
+    let letter = std::fs::read(folder.journal()).expect("a file");
+    assert_eq!(letter, b"hello, I am a letter to my mother");
 }
 
-/// The file as the first release wrote it, by the example `journal_fixture`.
 #[tokio::test]
-async fn a_file_of_layout_one_is_read() {
-    let folder = Folder::new("fixture");
-    std::fs::write(folder.journal(), include_bytes!("layout-1.redb")).expect("written");
-    let journal = DiskJournal::open(folder.journal()).expect("known");
-    assert_eq!(journal.opened().epoch.number(), 2);
-    assert_eq!(journal.opened().newest, Timestamp::from_secs(1_777_507_200));
-    assert_eq!(journal.records().await.expect("read")[0].bytes, b"{\"layout\":1}");
-    let history = journal.history(ServiceId::from_random(1), 9).await.expect("read");
-    assert_eq!(history[0].message, "at 1777507200");
+async fn a_copy_made_under_writes_is_one_moment_of_it() {
+    let folder = Folder::new("copy-under-writes");
+    let journal = DiskJournal::open(folder.journal()).expect("made");
+    let service = ServiceId::from_random(7);
+    // Each batch has a record and an entry of one number: of a moment, the two agree.
+    let write = async |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let bytes = number.to_string();
+            let both = batch(number, bytes.as_bytes()).note(note(service, number));
+            journal.commit(both).await.expect("room");
+        }
+    };
+    write(0..20).await;
+    let (first, second) = (folder.0.join("first.redb"), folder.0.join("second.redb"));
+    let copies = async {
+        journal.back_up(first.clone()).await.expect("copied");
+        journal.back_up(second.clone()).await.expect("copied");
+    };
+    tokio::join!(write(20..60), write(60..100), copies);
+    for copy in [first, second] {
+        let copy = DiskJournal::open(copy).expect("a journal");
+        let record = copy.records().await.expect("read").remove(0);
+        let newest = copy.history(service, 1).await.expect("read").remove(0);
+        let number = String::from_utf8(record.bytes).expect("a number");
+        assert_eq!(newest.message, format!("at {number}"));
+    }
 }
+
+#[tokio::test]
+async fn a_copy_that_is_put_in_place_has_a_later_epoch_than_all_that_was_opened_meanwhile() {
+    // Two days, a day apart.
+    fn first_day() -> Timestamp {
+        Timestamp::from_secs(1_777_507_200)
+    }
+    fn second_day() -> Timestamp {
+        Timestamp::from_secs(1_777_593_600)
+    }
+    let folder = Folder::new("copy-epoch");
+    let epoch = |now: fn() -> Timestamp| {
+        let mut builder = DiskJournal::builder(folder.journal());
+        builder.settings.now = now;
+        let journal = builder.open().expect("a journal");
+        (journal.opened().epoch, journal)
+    };
+    let (_, journal) = epoch(first_day);
+    let copy = folder.0.join("copy.redb");
+    journal.back_up(copy.clone()).await.expect("copied");
+    drop(journal);
+    let mut highest = (0..50).map(|_| epoch(first_day).0).max().expect("some");
+    assert_eq!(highest.number(), 51, "what is no copy counts by ones");
+    // The same copy twice, and after each its own openings.
+    for day in [first_day, second_day] {
+        std::fs::copy(&copy, folder.journal()).expect("put in place");
+        for _ in 0..50 {
+            let now = epoch(day).0;
+            assert!(now > highest, "{now} after {highest}");
+            highest = now;
+        }
+    }
+    let counted = epoch(|| Timestamp::EPOCH).0;
+    assert_eq!(counted, highest.next(), "the time of day counts once");
+}
+
+#[tokio::test]
+async fn commits_that_come_while_one_is_written_share_a_sync() {
+    let medium = Medium::new(3);
+    let syncs = Arc::clone(&medium.syncs);
+    let count = || *syncs.lock().expect("no test panics under it");
+    let journal = DiskJournal::over(Arc::new(medium), "group".into(), Settings::default(), None);
+    let journal = journal.expect("opened");
+    let before = count();
+    journal.commit(batch(1, b"alone")).await.expect("room");
+    let alone = count() - before;
+    assert!(alone > 0);
+
+    let mut commits: Vec<_> = (0..300).map(|at| journal.commit(batch(at, b"many"))).collect();
+    let before = {
+        // While this is held the first of them is not durable.
+        let held = syncs.lock().expect("no test panics under it");
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        for commit in &mut commits {
+            assert!(commit.as_mut().poll(&mut context).is_pending());
+        }
+        *held
+    };
+    for commit in commits {
+        commit.await.expect("room");
+    }
+    // Those that were taken with the first, and the others.
+    let took = count() - before;
+    assert!(took <= 2 * alone, "{took} syncs for 300, and {alone} for one");
+}
+
+#[tokio::test]
+async fn room_that_is_not_used_is_given_back_at_the_next_opening() {
+    let folder = Folder::new("hollow");
+    let open = |hollow| {
+        let mut builder = DiskJournal::builder(folder.journal());
+        builder.settings.hollow = hollow;
+        builder.open().expect("a journal")
+    };
+    let size = || std::fs::metadata(folder.journal()).expect("a file").len();
+    let service = ServiceId::from_random(7);
+    let key = |number: u64| RecordKey::Service(ServiceId::from_random(number.into()));
+    let journal = open(HOLLOW_HERE);
+    let many =
+        (0..4_000).map(|number| Record { key: key(number), version: 1, bytes: vec![7; 2_000] });
+    let many = many.fold(Batch::new(Timestamp::from_secs(1)), Batch::put);
+    journal.commit(many.note(note(service, 1))).await.expect("room");
+    drop(journal);
+    let full = size();
+    drop(open(HOLLOW_HERE));
+    assert!(size() >= full / 2, "of {full} bytes all are used");
+
+    let journal = open(HOLLOW_HERE);
+    let most = (0..4_000).filter(|number| number % 10 > 0).map(key);
+    let most = most.fold(Batch::new(Timestamp::from_secs(9)), Batch::remove);
+    journal.commit(most).await.expect("room");
+    let (records, history) = (journal.records().await, journal.history(service, 99).await);
+    drop(journal);
+    let hollow = size();
+    drop(open(64 << 20));
+    assert!(size() >= hollow / 2, "below the bound it bothers nobody");
+    let journal = open(HOLLOW_HERE);
+    assert!(size() < hollow / 2, "{} of {hollow} bytes, and of {full} when full", size());
+    assert_eq!(journal.records().await.expect("read"), records.expect("read"));
+    assert_eq!(journal.history(service, 99).await.expect("read"), history.expect("read"));
+    journal.commit(batch(10, b"after")).await.expect("it is whole");
+}
+
+/// A thousandth of the life of a large platform, or with `RUNNER_OPERATIONS=1000000` all of it: in
+/// release it has to be small and soon open then, too.
+#[tokio::test]
+async fn a_journal_stays_small_and_soon_open_however_much_it_has_seen() {
+    let told = std::env::var("RUNNER_OPERATIONS").ok().map(|told| told.parse().expect("a number"));
+    let operations: u64 = told.unwrap_or(1_000);
+    let services = (operations / 1_000).clamp(10, 1_000);
+    let folder = Folder::new("million");
+    let (of_service, in_all) = (operations / services / 10, operations / 10);
+    let mut builder = DiskJournal::builder(folder.journal());
+    if told.is_none() {
+        builder = builder.history_of_service(of_service).history_in_all(in_all / 2);
+    }
+    let journal = builder.clone().open().expect("made");
+    let ids: Vec<_> = (0..services).map(|n| ServiceId::from_random(n.into())).collect();
+    for round in 0..operations / services {
+        let mut commits = Vec::new();
+        for id in &ids {
+            let record = Record { key: RecordKey::Service(*id), version: 1, bytes: vec![7; 2_000] };
+            commits.push(journal.commit(batch_of(round, record).note(note(*id, round))));
+        }
+        for answer in futures_util::future::join_all(commits).await {
+            answer.expect("room");
+        }
+    }
+    drop(journal);
+    let bytes = std::fs::metadata(folder.journal()).expect("a file").len();
+    #[expect(clippy::disallowed_methods, reason = "how long a disk takes is in real time")]
+    let began = std::time::Instant::now();
+    let journal = builder.open().expect("opened");
+    assert_eq!(journal.records().await.expect("read").len() as u64, services);
+    #[expect(clippy::disallowed_methods, reason = "see above")]
+    let took = began.elapsed();
+    let mut kept = 0;
+    for id in ids {
+        kept += journal.history(id, usize::MAX).await.expect("read").len() as u64;
+    }
+    println!("after {operations} operations: {bytes} bytes, {kept} entries, open in {took:?}");
+    match told {
+        None => assert_eq!(kept, in_all / 2),
+        Some(_) => {
+            assert!(kept <= 100_000, "{kept} entries");
+            assert!(bytes <= 100_000_000, "{bytes} bytes");
+            let soon = took <= std::time::Duration::from_secs(2);
+            assert!(soon || cfg!(debug_assertions), "open in {took:?}");
+        }
+    }
+}
+
+fn batch_of(at: u64, record: Record) -> Batch {
+    Batch::new(Timestamp::from_secs(at)).put(record)
+}
+
+/// Small enough for a test to fill.
+const HOLLOW_HERE: u64 = 2 << 20;
