@@ -534,3 +534,47 @@ fn a_roll_back_that_supersedes_ends_when_nothing_is_left_of_what_it_undoes() {
     assert_eq!(finished(&effects), Some(Ending::Succeeded));
     assert_eq!(service.status(), Status::Running);
 }
+
+/// A service whose requests move only when somebody says so.
+fn approved(more: impl FnOnce(&mut runner_core::spec::raw::Service)) -> ServiceSpec {
+    let spec = ServiceSpec::command(["./app"]).between(1, 4).with(|raw| {
+        raw.deployment.approval = Some(true);
+        more(raw);
+    });
+    spec.check("app").expect("a sound specification").value
+}
+
+#[test]
+fn a_first_deployment_waits_for_nobody_s_word_since_nothing_serves() {
+    let spec = approved(|_| {});
+    let (mut service, _) =
+        Service::create(ServiceId::from_random(1), operation(1), &spec, false, NOW);
+    let id = started(&resolve(&mut service, 1))[0];
+    let _ = becomes_ready(&mut service, id);
+    assert_eq!(service.stage(), Some(deployment::Stage::Baking));
+    let accepting = service.snapshot().instances.iter().filter(|one| one.accepting).count();
+    assert_eq!(accepting, 1, "it serves");
+}
+
+#[test]
+fn in_place_the_old_instances_serve_until_somebody_approves() {
+    let in_place = |raw: &mut runner_core::spec::raw::Service| {
+        raw.deployment.approval = Some(true);
+        raw.deployment.strategy = Some("in_place".into());
+    };
+    let (mut service, ids) = running_many(1, false, in_place);
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let effects = resolve(&mut service, 2);
+    assert_eq!(service.stage(), Some(deployment::Stage::Holding));
+    assert!(drained(&effects).is_empty() && started(&effects).is_empty(), "{effects:?}");
+    let (mut recovered, _) = Service::recover(service.record(), NOW);
+    assert_eq!(recovered.stage(), Some(deployment::Stage::Holding), "after a restart too");
+    assert!(recovered.command(operation(3), Command::Approve, NOW).is_ok());
+    let effects = service.command(operation(3), Command::Approve, NOW).expect("it waits");
+    assert_eq!(drained(&effects), ids);
+    let _ = service.handle(drained_once(ids[0]), NOW);
+    let effects = service.handle(deployment::Event::Stopped(ids[0]).into(), NOW);
+    let green = started(&effects);
+    let _ = becomes_ready(&mut service, green[0]);
+    assert_eq!(service.stage(), Some(deployment::Stage::Baking), "and is asked once");
+}

@@ -32,9 +32,8 @@ impl Sides {
         let (live, green) = (self.live_count(), self.count(rollout.green.revision));
         match rollout.stage {
             Stage::Emptying => (none, none),
-            Stage::Provisioning | Stage::Holding if rollout.in_place => {
-                (none, Target::Exactly(needed))
-            }
+            Stage::Holding if rollout.in_place => (Target::AtLeast(desired), none),
+            Stage::Provisioning if rollout.in_place => (none, Target::Exactly(needed)),
             Stage::Provisioning | Stage::Holding => {
                 (Target::AtLeast(desired), Target::Exactly(share))
             }

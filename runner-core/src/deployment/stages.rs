@@ -53,11 +53,31 @@ impl Sides {
         self.settle(from, now, effects);
     }
 
-    /// (nothing | `PreDeploy`) => (`Emptying` | `Provisioning`)
+    /// (nothing | `PreDeploy`) => (`Holding` | `Emptying` | `Provisioning`)
     pub(super) fn enter_provisioning(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let in_place = self.rollout().is_some_and(|rollout| rollout.in_place);
-        let empties = in_place && self.holds(Guard::EmptyBeforeInPlace);
-        self.enter(if empties { Stage::Emptying } else { Stage::Provisioning }, now, effects);
+        // In place the gap begins with the first instance that leaves, so that is what waits.
+        let next = match in_place && self.waits_for_approval() {
+            true => Stage::Holding,
+            false => self.provisions(),
+        };
+        self.enter(next, now, effects);
+    }
+
+    /// Where a deployment begins once nobody is asked any more.
+    fn provisions(&self) -> Stage {
+        let in_place = self.rollout().is_some_and(|rollout| rollout.in_place);
+        match in_place && self.holds(Guard::EmptyBeforeInPlace) {
+            true => Stage::Emptying,
+            false => Stage::Provisioning,
+        }
+    }
+
+    /// Whether somebody has to say that requests may move. Where nothing serves none can.
+    fn waits_for_approval(&self) -> bool {
+        self.policy.approval
+            && self.live.is_some()
+            && self.rollout().is_some_and(|rollout| !rollout.approved)
     }
 
     fn enter(&mut self, stage: Stage, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -109,8 +129,11 @@ impl Sides {
                 let proven = green.ready >= needed || !self.holds(Guard::ProveBeforeTraffic);
                 proven.then(|| self.proven())
             }
-            // => what follows Provisioning, once more proven
-            Stage::Holding => rollout.approved.then_some(Stage::Provisioning),
+            // => in place as it begins; else what follows Provisioning, once more proven
+            Stage::Holding => rollout.approved.then(|| match rollout.in_place {
+                true => self.provisions(),
+                false => Stage::Provisioning,
+            }),
             // => Baking
             Stage::Replacing => (self.live_count().staying() == 0 && green.ready >= self.needed())
                 .then_some(Stage::Baking),
@@ -132,7 +155,7 @@ impl Sides {
     /// Where a revision goes that is proven.
     fn proven(&self) -> Stage {
         let Some(rollout) = self.rollout() else { return Stage::Provisioning };
-        if self.policy.approval && !rollout.approved {
+        if !rollout.in_place && self.waits_for_approval() {
             return Stage::Holding;
         }
         match &self.policy.shift {

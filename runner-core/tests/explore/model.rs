@@ -459,7 +459,9 @@ impl Scope {
         let needed = desired.max(1);
         match self.way {
             Way::Partial | Way::SteppedPartial => (needed * 50).div_ceil(100).max(1),
-            Way::AtOnce | Way::Stepped | Way::InPlace | Way::Careful => needed,
+            Way::AtOnce | Way::Stepped | Way::InPlace | Way::InPlaceApproved | Way::Careful => {
+                needed
+            }
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Way {
     InPlace,
     /// With a command before, somebody's approval, and the old revision kept warm.
     Careful,
+    /// In place, and with somebody's approval.
+    InPlaceApproved,
 }
 
 /// What a user may order.
@@ -56,6 +58,13 @@ pub(crate) enum Order {
     Resume,
     Delete,
     Edit,
+}
+
+impl Way {
+    /// Whether blue leaves before green comes.
+    pub(crate) fn is_in_place(self) -> bool {
+        matches!(self, Self::InPlace | Self::InPlaceApproved)
+    }
 }
 
 impl Scope {
@@ -87,6 +96,10 @@ impl Scope {
                         raw.deployment.steps = vec![50_u32.into(), 100_u32.into()];
                     }
                     Way::InPlace => raw.deployment.strategy = Some("in_place".into()),
+                    Way::InPlaceApproved => {
+                        raw.deployment.strategy = Some("in_place".into());
+                        raw.deployment.approval = Some(true);
+                    }
                     Way::Careful => {
                         raw.deployment.approval = Some(true);
                         raw.deployment.keep_warm = Some(std::time::Duration::from_secs(60).into());
