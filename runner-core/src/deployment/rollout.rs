@@ -39,6 +39,10 @@ pub(crate) struct Rollout {
     /// Whether it turned back for something newer, which need not wait until green is gone.
     #[serde(default)]
     pub(crate) makes_way: bool,
+    /// Whether it turned back and blue did not come back in its time, which nobody waits for any
+    /// more.
+    #[serde(default)]
+    pub(crate) outlasted: bool,
 }
 
 /// How long a deployment was in a stage.
@@ -94,7 +98,7 @@ pub enum Stage {
     Baking,
     /// Promoted: the old instances leave. The only way back is another deployment.
     Leaving,
-    /// Back to blue, and green leaves.
+    /// Back to blue, and green leaves: as far as blue can carry the load, at last altogether.
     TurningBack,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Aside, Cause, CauseCode, Effect, Guard, Notice, Outcome, Shift, Side, Timing, Window,
     numbers::worse,
+    plan::Hold,
     rollout::{Course, Rollout, Stage},
     sides::{Gate, Sides, Warm},
 };
@@ -34,6 +35,7 @@ impl Sides {
             baseline: None,
             in_place: self.policy.shift == Shift::InPlace,
             makes_way: false,
+            outlasted: false,
             cause: Aside(None),
         }));
         effects.push(Effect::Note(Notice::Began(revision)));
@@ -215,6 +217,11 @@ impl Sides {
             rollout.makes_way = cause.code == CauseCode::Superseded && !rollout.in_place && !job;
         });
         effects.push(Effect::Note(Notice::TurnedBack(cause)));
+        // What there is room for is another question from here on.
+        if let Some(live) = self.live.as_mut().filter(|one| one.pace.hold == Some(Hold::Exhausted))
+        {
+            live.pace.hold = None;
+        }
         self.enter(Stage::TurningBack, now, effects);
     }
 
@@ -245,7 +252,8 @@ impl Sides {
         let Some(rollout) = self.rollout() else { return false };
         let blue_back = self.gate != Gate::Open
             || self.live.is_none()
-            || self.live_count().capacity() >= self.desired;
+            || self.live_count().capacity() >= self.desired
+            || rollout.outlasted;
         // What takes its place does not wait for green's last requests: green leaves beside it.
         let over = blue_back && (rollout.makes_way || self.only_kept());
         if over || !self.holds(Guard::FinishAtRest) {
@@ -287,6 +295,11 @@ impl Sides {
                 0 => return self.promote(now, effects),
                 _ => CauseCode::LostInstances,
             },
+            // What is left of green goes, and blue comes when it can: a deployment that never ends
+            // would keep out the one that mends it.
+            Stage::TurningBack if self.live.is_some() => {
+                return self.rollout_mut(|rollout| rollout.outlasted = true);
+            }
             Stage::Emptying | Stage::Leaving | Stage::TurningBack => return,
         };
         let late = rollout.green.pace.cause.0.clone();

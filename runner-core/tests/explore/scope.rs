@@ -19,9 +19,11 @@ pub(crate) struct Scope {
     /// How many are wanted at first.
     pub(crate) first: u32,
     pub(crate) way: Way,
-    /// Whether it begins with a service that runs and a deployment that was just ordered, which is
-    /// then the first of the commands. Otherwise it begins with the creation.
-    pub(crate) begun: bool,
+    /// What was ordered of a service that runs: all of it is done, but the last was just ordered,
+    /// and is then the first of the commands. Without any it begins with the creation.
+    pub(crate) begun: &'static [Order],
+    /// For how many instances the backend has room, for good; none where there is always more.
+    pub(crate) room: Option<usize>,
     pub(crate) allowed: Allowances,
     /// Which commands a user may give.
     pub(crate) commands: &'static [Order],
