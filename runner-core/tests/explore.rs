@@ -16,8 +16,9 @@
 //! wish for instances changes on a path as well, to anything, as often as the printed table says:
 //! once or twice.
 //!
-//! What A and B leave out has scopes of its own below: the other ways, the creation, pause and resume
-//! (with what a resume needs gone for as long as it takes), and a backend that is full for good.
+//! What A and B leave out has scopes of its own below: the other ways, the creation, pause and
+//! resume (with what a resume needs gone for as long as it takes), and a backend that is full for
+//! good.
 //!
 //! # What is left out, and why that hides nothing
 //!
