@@ -534,3 +534,393 @@ fn a_roll_back_that_supersedes_ends_when_nothing_is_left_of_what_it_undoes() {
     assert_eq!(finished(&effects), Some(Ending::Succeeded));
     assert_eq!(service.status(), Status::Running);
 }
+
+/// A service whose requests move only when somebody says so.
+fn approved(more: impl FnOnce(&mut runner_core::spec::raw::Service)) -> ServiceSpec {
+    let spec = ServiceSpec::command(["./app"]).between(1, 4).with(|raw| {
+        raw.deployment.approval = Some(true);
+        more(raw);
+    });
+    spec.check("app").expect("a sound specification").value
+}
+
+#[test]
+fn a_first_deployment_waits_for_nobody_s_word_since_nothing_serves() {
+    let spec = approved(|_| {});
+    let (mut service, _) =
+        Service::create(ServiceId::from_random(1), operation(1), &spec, false, NOW);
+    let id = started(&resolve(&mut service, 1))[0];
+    let _ = becomes_ready(&mut service, id);
+    assert_eq!(service.stage(), Some(deployment::Stage::Baking));
+    let accepting = service.snapshot().instances.iter().filter(|one| one.accepting).count();
+    assert_eq!(accepting, 1, "it serves");
+}
+
+#[test]
+fn in_place_the_old_instances_serve_until_somebody_approves() {
+    let in_place = |raw: &mut runner_core::spec::raw::Service| {
+        raw.deployment.approval = Some(true);
+        raw.deployment.strategy = Some("in_place".into());
+    };
+    let (mut service, ids) = running_many(1, false, in_place);
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let effects = resolve(&mut service, 2);
+    assert_eq!(service.stage(), Some(deployment::Stage::Holding));
+    assert!(drained(&effects).is_empty() && started(&effects).is_empty(), "{effects:?}");
+    let (mut recovered, _) = Service::recover(service.record(), NOW);
+    assert_eq!(recovered.stage(), Some(deployment::Stage::Holding), "after a restart too");
+    assert!(recovered.command(operation(3), Command::Approve, NOW).is_ok());
+    let effects = service.command(operation(3), Command::Approve, NOW).expect("it waits");
+    assert_eq!(drained(&effects), ids);
+    let _ = service.handle(drained_once(ids[0]), NOW);
+    let effects = service.handle(deployment::Event::Stopped(ids[0]).into(), NOW);
+    let green = started(&effects);
+    let _ = becomes_ready(&mut service, green[0]);
+    assert_eq!(service.stage(), Some(deployment::Stage::Baking), "and is asked once");
+}
+
+/// A service with a secret that was paused, and found so after a restart.
+fn paused_and_restarted() -> Service {
+    let spec = ServiceSpec::command(["./app"]).between(1, 4).secret("PASSWORD", "app/password");
+    let spec = spec.check("app").expect("a sound specification").value;
+    let (mut service, _) =
+        Service::create(ServiceId::from_random(1), operation(1), &spec, false, NOW);
+    let id = started(&resolve(&mut service, 1))[0];
+    let _ = becomes_ready(&mut service, id);
+    let _ = service.handle(Event::Due(Timer::Fleet(FleetTimer::Stage)), NOW);
+    let _ = service.command(operation(2), Command::Pause, NOW).expect("it is running");
+    let _ = service.handle(drained_once(id), NOW);
+    let _ = service.handle(deployment::Event::Stopped(id).into(), NOW);
+    assert_eq!(service.status(), Status::Paused);
+    let (service, effects) = Service::recover(service.record(), NOW);
+    assert!(!asks(&effects), "nothing is started while it is paused: {effects:?}");
+    service
+}
+
+fn asks(effects: &[Effect]) -> bool {
+    effects.contains(&Effect::Resolve(RevisionNumber::FIRST))
+}
+
+fn failed(effects: &[Effect]) -> Option<CauseCode> {
+    match finished(effects) {
+        Some(Ending::Failed(cause)) => Some(cause.code),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_resume_whose_secret_is_gone_fails_by_name_and_the_service_is_paused_as_before() {
+    let mut service = paused_and_restarted();
+    let effects = service.command(operation(3), Command::Resume, NOW).expect("it is paused");
+    assert!(asks(&effects), "{effects:?}");
+    let gone = Cause::from_secret("app/password", &Error::not_found("there is none"));
+    let answer = Event::Resolved(RevisionNumber::FIRST, Err(Arc::new(gone)));
+    let effects = service.handle(answer, NOW);
+    assert_eq!(failed(&effects), Some(CauseCode::SecretMissing));
+    let trouble = service.trouble().expect("it says why").to_string();
+    assert!(trouble.contains("`app/password`"), "{trouble}");
+    assert_eq!(service.status(), Status::Paused);
+    let effects = service.command(operation(4), Command::Resume, NOW).expect("it is paused");
+    assert!(asks(&effects), "it is asked anew, in case somebody put it back");
+    assert_eq!(started(&resolve(&mut service, 1)).len(), 1);
+}
+
+#[test]
+fn a_resume_whose_store_never_answers_well_fails_with_that_and_does_not_ask_for_ever() {
+    let mut service = paused_and_restarted();
+    let _ = service.command(operation(3), Command::Resume, NOW).expect("it is paused");
+    let mut asked = 0;
+    while service.operation().is_some() {
+        asked += 1;
+        let down = Arc::new(Cause::new(CauseCode::SecretsUnavailable));
+        let _ = service.handle(Event::Resolved(RevisionNumber::FIRST, Err(down)), NOW);
+        let _ = service.handle(Event::Due(Timer::ResolveAgain(RevisionNumber::FIRST)), NOW);
+        assert!(asked < 100, "it has a limit");
+    }
+    assert_eq!(service.trouble().map(|cause| cause.code), Some(CauseCode::SecretsUnavailable));
+    assert_eq!(service.status(), Status::Paused);
+}
+
+#[test]
+fn a_resume_can_be_cancelled_and_leads_back_to_being_paused() {
+    let mut service = paused_and_restarted();
+    let _ = service.command(operation(3), Command::Resume, NOW).expect("it is paused");
+    let id = started(&resolve(&mut service, 1))[0];
+    let effects = service.command(operation(4), Command::Cancel, NOW).expect("it can be");
+    assert_eq!(failed(&effects), Some(CauseCode::Cancelled));
+    assert!(effects.contains(&Effect::Fleet(Fleet::Stop { instance: id })), "{effects:?}");
+    assert_eq!(service.status(), Status::Paused);
+}
+
+#[test]
+fn a_resume_has_a_deadline_and_ends_with_what_went_wrong_last() {
+    let mut service = paused_and_restarted();
+    let _ = service.command(operation(3), Command::Resume, NOW).expect("it is paused");
+    let id = started(&resolve(&mut service, 1))[0];
+    let full = Arc::new(Cause::from_start(&Error::exhausted("no memory left")).of(id));
+    let _ = service.handle(deployment::Event::StartFailed(id, full).into(), NOW);
+    let waits = service.waits();
+    let wait = waits.iter().find(|wait| wait.name == "instances to come back");
+    let until = wait.and_then(|wait| wait.until).expect("it has an end");
+    let armed = service.timers().into_iter().find(|(timer, _)| *timer == Timer::Resume);
+    assert_eq!(armed, Some((Timer::Resume, until)));
+    let effects = service.handle(Event::Due(Timer::Resume), until);
+    assert_eq!(failed(&effects), Some(CauseCode::Exhausted));
+    assert_eq!(service.status(), Status::Paused);
+}
+
+#[test]
+fn a_resume_that_failed_too_often_begins_anew_when_it_is_asked_for_again() {
+    let mut service = paused_and_restarted();
+    let _ = service.command(operation(3), Command::Resume, NOW).expect("it is paused");
+    let mut id = started(&resolve(&mut service, 1))[0];
+    while service.operation().is_some() {
+        let exit = Exit::from(ExitStatus::Code(1));
+        let _ = service.handle(deployment::Event::Started(id, None).into(), NOW);
+        let _ = service.handle(deployment::Event::Ended(id, exit).into(), NOW);
+        let backoff = Event::Due(Timer::Fleet(FleetTimer::BlueBackoff));
+        id = started(&service.handle(backoff, NOW)).first().copied().unwrap_or(id);
+    }
+    assert_eq!(service.status(), Status::Paused);
+    let effects = service.command(operation(4), Command::Resume, NOW).expect("it is paused");
+    assert_eq!(started(&effects).len(), 1);
+    assert_eq!(service.operation().map(|(id, _)| id), Some(operation(4)));
+}
+
+#[test]
+fn a_deletion_takes_the_place_of_whatever_is_under_way() {
+    // A pause that never ends, since an instance cannot be stopped.
+    let (mut service, ids) = running_many(1, false, |_| {});
+    let _ = service.command(operation(2), Command::Pause, NOW).expect("it is running");
+    let _ = service.handle(drained_once(ids[0]), NOW);
+    let refused = service.command(operation(3), Command::Cancel, NOW);
+    assert_eq!(refused, Err(Refused::InstancesLeave));
+    let effects = service.command(operation(3), Command::Delete, NOW).expect("always");
+    assert_eq!(failed(&effects), Some(CauseCode::Superseded), "the pause");
+    assert_eq!(service.command(operation(4), Command::Delete, NOW), Err(Refused::Busy));
+    let effects = service.handle(deployment::Event::Stopped(ids[0]).into(), NOW);
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    assert!(effects.contains(&Effect::Retire));
+
+    // A deployment, which ends with what is left of it.
+    let (mut service, ids) = running_many(1, false, |_| {});
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let green = started(&resolve(&mut service, 2))[0];
+    let effects = service.command(operation(3), Command::Delete, NOW).expect("always");
+    assert_eq!(failed(&effects), Some(CauseCode::Superseded), "the deployment");
+    assert_eq!(drained(&effects), ids);
+    let _ = service.handle(deployment::Event::Stopped(green).into(), NOW);
+    assert_eq!(service.operation().map(|(id, _)| id), Some(operation(3)), "one is left");
+    let _ = service.handle(drained_once(ids[0]), NOW);
+    let effects = service.handle(deployment::Event::Stopped(ids[0]).into(), NOW);
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    assert_eq!(service.status(), Status::Deleted);
+}
+
+#[test]
+fn what_is_edited_while_paused_is_deployed_on_resume() {
+    let mut service = paused_and_restarted();
+    let edited = ServiceSpec::command(["./other"]).check("app").expect("sound").value;
+    let revision = Some(Arc::new(edited.revision().clone()));
+    let update = Command::Update { revision, settings: None };
+    let _ = service.command(operation(3), update, NOW).expect("also while paused");
+    let effects = resolve(&mut service, 2);
+    assert_eq!(finished(&effects), Some(Ending::Succeeded));
+    assert_eq!((service.status(), started(&effects).len()), (Status::Paused, 0));
+    let _ = service.command(operation(4), Command::Resume, NOW).expect("it is paused");
+    let old = started(&resolve(&mut service, 1))[0];
+    let effects = becomes_ready(&mut service, old);
+    let new = started(&effects);
+    assert_eq!(new.len(), 1, "{effects:?}");
+    assert_eq!(service.green(), Some(RevisionNumber::new(2)));
+}
+
+#[test]
+fn a_backend_without_room_is_asked_less_and_less_often_and_again_soon_once_there_was_some() {
+    let (mut service, _) = running_many(1, false, |raw| raw.scaling.maximum = Some(4_u32.into()));
+    let backoff = |service: &Service| {
+        let wanted = Timer::Fleet(FleetTimer::BlueBackoff);
+        let armed = service.timers().into_iter().find(|(timer, _)| *timer == wanted);
+        armed.map(|(_, at)| at.since(NOW).as_secs())
+    };
+    let full = |id| {
+        let cause = Cause::from_start(&Error::exhausted("no memory left"));
+        deployment::Event::StartFailed(id, Arc::new(cause))
+    };
+    let mut effects = service.handle(deployment::Event::Desired(2).into(), NOW);
+    let mut waited = Vec::new();
+    for _ in 0..11 {
+        let id = started(&effects)[0];
+        let _ = service.handle(full(id).into(), NOW);
+        let _ = service.handle(deployment::Event::Stopped(id).into(), NOW);
+        waited.extend(backoff(&service));
+        effects = service.handle(Event::Due(Timer::Fleet(FleetTimer::BlueBackoff)), NOW);
+    }
+    assert_eq!(waited, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    assert!(service.trouble().is_none() && service.status() == Status::Running);
+    let _ = becomes_ready(&mut service, started(&effects)[0]);
+    // Two that are refused at once are one refusal.
+    let ids = started(&service.handle(deployment::Event::Desired(4).into(), NOW));
+    for id in &ids {
+        let _ = service.handle(full(*id).into(), NOW);
+    }
+    assert_eq!((ids.len(), backoff(&service)), (2, Some(1)));
+}
+
+/// A backend with so much room, where everything else goes well at once.
+struct Backend {
+    room: usize,
+    there: std::collections::BTreeSet<InstanceId>,
+    owed: std::collections::VecDeque<Effect>,
+    /// The fewest that took requests at any time.
+    fewest: usize,
+}
+
+impl Backend {
+    fn new(room: usize, service: &Service) -> Self {
+        let there = service.instances().keys().copied().collect();
+        Self { room, there, owed: [].into(), fewest: usize::MAX }
+    }
+
+    /// Answers what is owed, and lets back-offs run out where nothing is, until that is so.
+    fn answer_until(&mut self, service: &mut Service, done: impl Fn(&Service) -> bool) {
+        for _ in 0..200 {
+            if done(service) {
+                return;
+            }
+            let event = match self.owed.pop_front() {
+                Some(Effect::Fleet(Fleet::Start { instance: id, .. })) => {
+                    if self.there.len() >= self.room {
+                        let full = Cause::from_start(&Error::exhausted("no memory left"));
+                        deployment::Event::StartFailed(id, Arc::new(full))
+                    } else {
+                        self.there.insert(id);
+                        deployment::Event::Started(id, Some(Address::Memory("app".into())))
+                    }
+                }
+                Some(Effect::Fleet(Fleet::Probe(id))) => deployment::Event::BecameReady(id),
+                Some(Effect::Fleet(Fleet::Drain { instance, asked })) => {
+                    deployment::Event::Drained { instance, asked }
+                }
+                Some(Effect::Fleet(Fleet::Stop { instance: id })) => {
+                    self.there.remove(&id);
+                    deployment::Event::Stopped(id)
+                }
+                Some(_) => continue,
+                None => {
+                    let backoffs = [FleetTimer::BlueBackoff, FleetTimer::GreenBackoff];
+                    let armed = service.timers().into_iter().find_map(|(timer, _)| match timer {
+                        Timer::Fleet(timer) if backoffs.contains(&timer) => Some(timer),
+                        _ => None,
+                    });
+                    deployment::Event::Due(armed.expect("something is waited for"))
+                }
+            };
+            let effects = service.handle(event.into(), NOW);
+            self.owed.extend(effects);
+            let accepting = service.snapshot().instances.iter().filter(|one| one.accepting).count();
+            self.fewest = self.fewest.min(accepting);
+        }
+        panic!("it does not end: {:?}", service.waits());
+    }
+}
+
+fn of_green(service: &Service) -> usize {
+    let green = service.green();
+    let of_it = |one: &&deployment::Instance| {
+        Some(one.revision) == green && one.phase == deployment::Phase::Ready
+    };
+    service.instances().values().filter(of_it).count()
+}
+
+#[test]
+fn turning_back_ends_although_there_is_no_room_for_both_sides() {
+    let (mut service, _) = running_many(4, false, |raw| raw.deployment.surge = Some("25%".into()));
+    let mut backend = Backend::new(5, &service);
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    backend.owed.extend(resolve(&mut service, 2));
+    backend.answer_until(&mut service, |service| of_green(service) == 3);
+    let bad = Window::new(1000, 1000, Duration::ZERO);
+    let worse = deployment::Event::Measured { green: bad, blue: None };
+    let effects = service.handle(worse.into(), NOW);
+    assert_eq!(service.stage(), Some(deployment::Stage::TurningBack), "{effects:?}");
+    backend.owed.extend(effects);
+    backend.answer_until(&mut service, |service| service.operation().is_none());
+    assert_eq!((service.live(), service.instances().len()), (Some(RevisionNumber::FIRST), 4));
+    assert_eq!(backend.fewest, 4, "capacity is not given up for it");
+}
+
+#[test]
+fn turning_back_ends_although_the_load_has_grown_meanwhile() {
+    let (mut service, _) = running_many(2, false, |raw| {
+        raw.scaling.maximum = Some(6_u32.into());
+    });
+    let mut backend = Backend::new(8, &service);
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    backend.owed.extend(resolve(&mut service, 2));
+    let baking = |service: &Service| service.stage() == Some(deployment::Stage::Baking);
+    backend.answer_until(&mut service, baking);
+    backend.owed.extend(service.handle(deployment::Event::Desired(6).into(), NOW));
+    backend.answer_until(&mut service, |service| of_green(service) == 6);
+    backend.fewest = usize::MAX;
+    let cancelled = service.command(operation(3), Command::Cancel, NOW).expect("it bakes");
+    backend.owed.extend(cancelled);
+    backend.answer_until(&mut service, |service| service.operation().is_none());
+    assert_eq!((service.live(), service.instances().len()), (Some(RevisionNumber::FIRST), 6));
+    assert_eq!(backend.fewest, 6, "capacity is not given up for it");
+}
+
+#[test]
+fn on_the_way_back_one_makes_room_where_there_is_no_other() {
+    let (mut service, _) = running_many(1, false, |_| {});
+    let mut backend = Backend::new(2, &service);
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    backend.owed.extend(resolve(&mut service, 2));
+    let baking = |service: &Service| service.stage() == Some(deployment::Stage::Baking);
+    backend.answer_until(&mut service, baking);
+    // Blue has one, green has one, two are wanted, and there is room for two.
+    backend.owed.extend(service.handle(deployment::Event::Desired(2).into(), NOW));
+    backend.owed.extend(service.command(operation(3), Command::Cancel, NOW).expect("it bakes"));
+    backend.answer_until(&mut service, |service| service.operation().is_none());
+    assert_eq!((service.live(), service.instances().len()), (Some(RevisionNumber::FIRST), 2));
+}
+
+#[test]
+fn turning_back_has_a_deadline_after_which_nobody_waits_for_blue() {
+    let (mut service, ids) = running_many(1, false, |_| {});
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let green = started(&resolve(&mut service, 2))[0];
+    let _ = becomes_ready(&mut service, green);
+    let exit = Exit::from(ExitStatus::Code(1));
+    let _ = service.handle(deployment::Event::Ended(ids[0], exit).into(), NOW);
+    let effects = service.command(operation(3), Command::Cancel, NOW).expect("it bakes");
+    assert!(drained(&effects).is_empty(), "blue cannot serve yet");
+    assert_eq!(service.command(operation(4), Command::Cancel, NOW), Err(Refused::TurnsBack));
+    let waits = service.waits();
+    let wait = waits.iter().find(|wait| wait.name == "old instances to be ready again");
+    let until = wait.and_then(|wait| wait.until).expect("it has an end");
+    let effects = service.handle(Event::Due(Timer::Fleet(FleetTimer::Stage)), until);
+    assert_eq!(drained(&effects), [green]);
+    let wait = service.waits().into_iter().find(|wait| wait.name == "new instances to leave");
+    assert!(wait.expect("its requests").until.is_some());
+    let _ = service.handle(drained_once(green), until);
+    let effects = service.handle(deployment::Event::Stopped(green).into(), until);
+    assert!(matches!(finished(&effects), Some(Ending::RollbackSucceeded(_))), "{effects:?}");
+    let _ = service.handle(Event::Due(Timer::Fleet(FleetTimer::BlueBackoff)), until);
+    assert_eq!(service.instances().len(), 1, "and blue comes when it can");
+}
+
+#[test]
+fn what_cannot_be_cancelled_says_what_can_be_done_instead() {
+    let (mut service, _) = running_many(1, false, |_| {});
+    let refused = service.command(operation(2), Command::Cancel, NOW);
+    assert_eq!(refused, Err(Refused::NothingToCancel));
+    let _ = service.command(operation(2), Command::Deploy, NOW).expect("it is running");
+    let green = started(&resolve(&mut service, 2))[0];
+    let _ = becomes_ready(&mut service, green);
+    let _ = service.handle(Event::Due(Timer::Fleet(FleetTimer::Stage)), NOW);
+    assert_eq!(service.command(operation(3), Command::Cancel, NOW), Err(Refused::Promoted));
+    let waits = service.waits();
+    let wait = waits.iter().find(|wait| wait.name == "old instances to leave, replaced");
+    assert!(wait.expect("its requests").until.is_some());
+}

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             let _ = writeln!(std::io::stderr().lock(), "{refusal}");
-            ExitCode::from(2)
+            ExitCode::from(if story.is_empty() { 2 } else { 1 })
         }
     }
 }

@@ -55,13 +55,16 @@ impl Sides {
             let span = match rollout.stage {
                 Stage::PreDeploy { .. } => rollout.green.pre_deploy,
                 Stage::Provisioning | Stage::Replacing => {
-                    let tries = u32::from(self.policy.failure_limit) + 1;
-                    Some(spans.provision.max(rollout.green.start_allowance.0 * tries))
+                    Some(self.policy.provision(&rollout.green))
                 }
                 Stage::Holding => Some(spans.approval),
                 Stage::Shifting { .. } => Some(spans.step),
                 Stage::Baking if self.live.is_none() => Some(spans.first_bake),
                 Stage::Baking => Some(spans.bake),
+                // Green leaves in turn, so each of blue's may have to wait for a way out.
+                Stage::TurningBack if !rollout.outlasted => {
+                    self.live.as_ref().map(|live| self.policy.provision(live) + spans.drain)
+                }
                 Stage::Emptying | Stage::Leaving | Stage::TurningBack => None,
             };
             timers.extend(span.map(|span| (Timer::Stage, rollout.since.0 + span)));

@@ -58,11 +58,13 @@ pub enum Guard {
     OneJobAtATime,
     /// While only a part of green stands beside blue, blue leaves no faster than green comes.
     ReplaceInTurn,
+    /// On the way back green makes room for blue where the backend has no other.
+    MakeRoomForBlue,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ProveBeforeTraffic,
         Self::ProveOneAtZero,
         Self::DrainBeforeStop,
@@ -86,6 +88,7 @@ impl Guard {
         Self::DrainedAsAsked,
         Self::OneJobAtATime,
         Self::ReplaceInTurn,
+        Self::MakeRoomForBlue,
     ];
 
     /// Its name as it is written on a command line.

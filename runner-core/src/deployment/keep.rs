@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
-    Effect, Guard, Phase,
+    Effect, Guard, Instance, Phase,
     instance::Count,
     rollout::{Course, Stage},
     sides::{Gate, Sides},
@@ -32,9 +32,8 @@ impl Sides {
         let (live, green) = (self.live_count(), self.count(rollout.green.revision));
         match rollout.stage {
             Stage::Emptying => (none, none),
-            Stage::Provisioning | Stage::Holding if rollout.in_place => {
-                (none, Target::Exactly(needed))
-            }
+            Stage::Holding if rollout.in_place => (Target::AtLeast(desired), none),
+            Stage::Provisioning if rollout.in_place => (none, Target::Exactly(needed)),
             Stage::Provisioning | Stage::Holding => {
                 (Target::AtLeast(desired), Target::Exactly(share))
             }
@@ -53,7 +52,8 @@ impl Sides {
                 _ => (none, none),
             },
             Stage::TurningBack if self.green_is_needed() => {
-                (Target::AtLeast(desired), Target::Keep)
+                // Of green stays what blue cannot carry yet.
+                (Target::AtLeast(desired), Target::AtMost(desired.saturating_sub(live.capacity())))
             }
             Stage::PreDeploy { .. } | Stage::TurningBack | Stage::Leaving => {
                 (Target::AtLeast(desired), none)
@@ -97,6 +97,7 @@ impl Sides {
             rollout.stage == Stage::TurningBack
                 && rollout.passed
                 && !rollout.in_place
+                && !rollout.outlasted
                 && self.live.is_some()
                 && self.live_count().capacity() < self.desired
                 && self.holds(Guard::GreenServesUntilBlueIsBack)
@@ -183,6 +184,39 @@ impl Sides {
         });
         for id in ids.into_iter().take(some as usize) {
             self.drop_instance(id, now, effects);
+        }
+    }
+
+    /// The backend has no room for blue's next instance on the way back: one of green makes it,
+    /// and of those that serve only where all that are wanted do, and never the last. Not while
+    /// another of blue is coming, which had room, nor while any is on its way out, which makes it.
+    pub(super) fn make_room(&mut self, refused: InstanceId, now: Timestamp, fx: &mut Vec<Effect>) {
+        let Some(live) = self.live.as_ref().map(|side| side.revision) else { return };
+        let Some(green) = self.rollout().map(|rollout| rollout.green.revision) else { return };
+        let of_blue = self.instances.get(&refused).is_some_and(|one| one.revision == live);
+        let leaves = |one: &Instance| match one.phase {
+            Phase::Draining => true,
+            // Those of blue were refused as this one was, and have no room to leave.
+            Phase::Stopping { .. } => one.revision != live,
+            _ => false,
+        };
+        let comes = self.live_count().pending > 1 || self.instances.values().any(leaves);
+        let needed = self.green_is_needed() && self.holds(Guard::MakeRoomForBlue);
+        if comes || !of_blue || !needed {
+            return;
+        }
+        let (capacity, count) = (self.live_count().capacity(), self.count(green));
+        let serve = capacity + count.capacity();
+        if count.pending > 0 {
+            self.drop_some(green, 1, now, fx, |phase| {
+                let mut of = Count::default();
+                of.add(phase);
+                of.pending > 0
+            });
+        } else if count.unwell > 0 {
+            self.drop_some(green, 1, now, fx, |phase| phase == Phase::Unwell);
+        } else if serve > 1 && serve >= self.desired {
+            self.drop_some(green, 1, now, fx, |phase| phase == Phase::Ready);
         }
     }
 

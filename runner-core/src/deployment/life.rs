@@ -121,12 +121,33 @@ impl Sides {
             Some(Phase::Proving) => {
                 self.learn_start(id, now);
                 self.set(id, Phase::Ready, now);
+                self.came_ready(id, now);
             }
             Some(Phase::Unwell) => self.set(id, Phase::Ready, now),
             Some(phase) if phase.is_leaving() && !self.holds(Guard::ReadyWhileProving) => {
                 self.set(id, Phase::Ready, now);
             }
             _ => {}
+        }
+    }
+
+    /// There was room for it, so there may be for another. On the way back each of blue's that
+    /// comes is worth a longer wait, as long as blue does not fail over and over.
+    fn came_ready(&mut self, id: InstanceId, now: Timestamp) {
+        let Some(revision) = self.instances.get(&id).map(|instance| instance.revision) else {
+            return;
+        };
+        if let Some(side) = self.side_mut(revision) {
+            side.pace.exhausted = Aside(0);
+        }
+        let limit = self.policy.failure_limit;
+        let comes = |live: &super::Side| live.revision == revision && live.pace.failures < limit;
+        if self.live.as_ref().is_some_and(comes) {
+            self.rollout_mut(|rollout| {
+                if rollout.stage == Stage::TurningBack {
+                    rollout.since = Aside(now);
+                }
+            });
         }
     }
 
@@ -346,7 +367,12 @@ impl Sides {
             let exhausted = cause.code == CauseCode::Exhausted;
             let pace = &mut side.pace;
             match exhausted {
-                true => fx.push(Effect::Note(Notice::Exhausted(revision))),
+                // Several that are refused at once are one refusal.
+                true if pace.hold == Some(Hold::Exhausted) => {}
+                true => {
+                    *pace.exhausted = pace.exhausted.saturating_add(1);
+                    fx.push(Effect::Note(Notice::Exhausted(revision)));
+                }
                 false => {
                     pace.failures = (pace.failures + 1).min(limit);
                     if pace.failures == limit {
@@ -360,6 +386,9 @@ impl Sides {
             }
             pace.since = Aside(now);
             pace.cause = Aside(Some(Arc::clone(&cause)));
+            if exhausted {
+                self.make_room(id, now, fx);
+            }
         }
         fx.push(Effect::Note(Notice::InstanceFailed(id, cause)));
     }

@@ -37,9 +37,9 @@
 //! Every state of small scopes: up to three instances a side, a deployment under way and a second
 //! command, two faults, a crash at any step, answers repeated and overtaking one another. Not all
 //! of that at once: every two are together in at least one scope, and the table that the test
-//! prints says which. Partial surge, steps, in place, approval, standby and creation have two
-//! instances a side and fewer of these together. [`Event`] says which orders of events are relied
-//! on. Larger scopes are walked at random.
+//! prints says which. Partial surge, steps, in place, approval, standby, creation, pause, resume,
+//! and a backend without room for both sides have two instances a side and fewer of these together.
+//! [`Event`] says which orders of events are relied on. Larger scopes are walked at random.
 //!
 //! # Limits
 //!
@@ -47,6 +47,13 @@
 //!   unless the settings ask for a bake ([`Spans::first_bake`]).
 //! - What supersedes a deployment begins when blue can carry the load, beside what is left of the
 //!   one before: for as long as its requests take there are three. In place it waits for all of it.
+//! - On the way back green goes on serving for what blue cannot carry yet, and leaves as blue
+//!   comes. Where the backend has room for neither, one of green makes it, never the last; so for
+//!   that long there is one less than is wanted. When blue does not come within its start
+//!   allowance (for as many tries as the settings allow, anew for each that came) the deployment
+//!   ends all the same: green leaves, and blue comes when it can.
+//! - A backend without room is asked again after one second, then after twice as long each time, up
+//!   to five minutes. What is freed meanwhile is found at the next question.
 //! - With a partial surge a step moves as many requests as green has instances for, so it may take
 //!   longer than it was given. Blue is not whole then: a restart of the platform in the middle
 //!   turns back, and green serves until blue is there again.

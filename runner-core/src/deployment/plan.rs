@@ -72,7 +72,8 @@ pub struct Spans {
     pub provision: Duration,
     /// How long somebody has to approve.
     pub approval: Duration,
-    /// How long after the first failure the next start waits; twice as long after each further one.
+    /// How long after the first failure the next start waits; twice as long after each further
+    /// one. The same where the backend has nothing left.
     pub backoff: Duration,
     /// How long it waits at most.
     pub backoff_most: Duration,
@@ -141,6 +142,12 @@ impl Policy {
         }
     }
 
+    /// How long all instances of a revision may take until they are ready.
+    pub(crate) fn provision(&self, side: &Side) -> Duration {
+        let tries = u32::from(self.failure_limit) + 1;
+        self.spans.provision.max(side.start_allowance.0 * tries)
+    }
+
     /// How many green instances are started beside `wanted` blue ones: at least one, so that at
     /// zero instances there is one that proves the revision.
     pub(crate) fn share(&self, wanted: u32) -> u32 {
@@ -185,6 +192,10 @@ pub(crate) struct Pace {
     /// Set while nothing is started.
     pub(crate) hold: Option<Hold>,
     pub(crate) since: Aside<crate::time::Timestamp>,
+    /// How often in a row the backend had nothing left. No failure of the revision, so it counts
+    /// towards no limit; it makes the next question wait longer.
+    #[serde(default)]
+    pub(crate) exhausted: Aside<u16>,
     /// Why, the last time.
     pub(crate) cause: Aside<Option<Arc<super::Cause>>>,
 }
@@ -202,9 +213,14 @@ pub(crate) enum Hold {
 }
 
 impl Pace {
-    /// How long a hold lasts: twice as long after each failure, up to a bound.
+    /// How long a hold lasts: twice as long after each failure, or each time that the backend has
+    /// nothing left, up to a bound. Each question costs a number, a commit and a stop.
     pub(crate) fn span(&self, spans: &Spans) -> Duration {
-        let doublings = u32::from(self.failures.saturating_sub(1)).min(16);
+        let times = match self.hold {
+            Some(Hold::Exhausted) => self.exhausted.0,
+            Some(Hold::Failed | Hold::Values) | None => self.failures.into(),
+        };
+        let doublings = u32::from(times.saturating_sub(1)).min(16);
         spans.backoff.saturating_mul(1 << doublings).min(spans.backoff_most)
     }
 }

@@ -48,9 +48,14 @@ impl Sides {
             // Where blue stands as it was, proving green again costs time and nothing else. Where
             // it was replaced in part, green goes on serving until blue is back.
             let whole = self.share() >= self.needed();
-            if matches!(rollout.stage, Stage::Holding | Stage::Baking)
-                || matches!(rollout.stage, Stage::Shifting { .. }) && whole
-            {
+            let again = match rollout.stage {
+                // In place there is nothing of green before the word.
+                Stage::Holding => !rollout.in_place,
+                Stage::Baking => true,
+                Stage::Shifting { .. } => whole,
+                _ => false,
+            };
+            if again {
                 rollout.stage = Stage::Provisioning;
                 rollout.passed = false;
             }

@@ -39,6 +39,10 @@ pub(crate) struct Rollout {
     /// Whether it turned back for something newer, which need not wait until green is gone.
     #[serde(default)]
     pub(crate) makes_way: bool,
+    /// Whether it turned back and blue did not come back in its time, which nobody waits for any
+    /// more.
+    #[serde(default)]
+    pub(crate) outlasted: bool,
 }
 
 /// How long a deployment was in a stage.
@@ -61,12 +65,14 @@ pub struct Timing {
 /// Emptying ──────────┘             └─────────────────────►│
 ///     └───────────┴──────────┴───────────┴────────────────┴──► TurningBack ─► over
 /// ```
+///
+/// In place it holds before it empties, since blue serves until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "a stage that is ignored is a bug")]
 pub enum Stage {
     /// The pre-deploy command runs, once, before anything else is started.
-    /// Goes to `Emptying`, `Provisioning`, `TurningBack`.
+    /// Goes to `Emptying`, `Provisioning`, in place also to `Holding`; `TurningBack`.
     PreDeploy {
         /// What runs it.
         job: Aside<InstanceId>,
@@ -76,7 +82,8 @@ pub enum Stage {
     /// Green starts, and is proven. Goes to `Holding`, `Shifting`, `Replacing`, `Baking`,
     /// `TurningBack`.
     Provisioning,
-    /// Green is proven, and waits for somebody's word. Goes on as `Provisioning` does.
+    /// Green is proven, and waits for somebody's word; in place nothing of it is there yet. Goes
+    /// on as `Provisioning` does, in place to `Emptying`. Never where nothing serves.
     Holding,
     /// Requests move in steps, and instances with them where only a part of green stands beside
     /// blue. Goes to itself, `Replacing`, `Baking`, `TurningBack`.
@@ -91,7 +98,7 @@ pub enum Stage {
     Baking,
     /// Promoted: the old instances leave. The only way back is another deployment.
     Leaving,
-    /// Back to blue, and green leaves.
+    /// Back to blue, and green leaves: as far as blue can carry the load, at last altogether.
     TurningBack,
 }
 
@@ -102,7 +109,7 @@ impl Stage {
             Self::PreDeploy { .. } => "Running the pre-deploy command",
             Self::Emptying => "Stopping the old instances before the new ones start",
             Self::Provisioning => "Provisioning instances and performing health checks",
-            Self::Holding => "Health checks are successful. Waiting for approval",
+            Self::Holding => "The old revision serves. Waiting for approval to replace it",
             Self::Shifting { .. } => "Health checks are successful. Routing a part of the traffic",
             Self::Replacing => "Health checks are successful. Replacing instances in turn",
             Self::Baking => "Successfully routed incoming traffic to the new revision",

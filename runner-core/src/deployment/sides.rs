@@ -12,6 +12,7 @@ use super::{
     Aside, Effect, Event, Fleet, Guard, Phase, Policy, Side, Timing,
     guard::Guards,
     instance::Count,
+    plan::{Hold, Pace},
     rollout::{Course, Rollout},
 };
 use crate::{
@@ -153,6 +154,29 @@ impl Sides {
 
     pub(crate) fn set_gate(&mut self, gate: Gate) {
         self.gate = gate;
+        if gate != Gate::Open {
+            // Nobody returns to what is paused or deleted.
+            self.warm = None;
+        }
+    }
+
+    /// Whether instances are wanted at all.
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate == Gate::Open
+    }
+
+    /// What serves begins anew: its failures are of another time.
+    pub(crate) fn forgive(&mut self) {
+        if let Some(live) = &mut self.live {
+            // Whoever lacks the values of secrets goes on lacking them.
+            let hold = live.pace.hold.filter(|hold| *hold == Hold::Values);
+            live.pace = Pace { hold, ..Pace::default() };
+        }
+    }
+
+    /// How long all instances of what serves may take until they are ready.
+    pub(crate) fn come_back_within(&self) -> Duration {
+        self.live.as_ref().map_or(Duration::ZERO, |live| self.policy.provision(live))
     }
 
     pub(crate) fn instances(&self) -> &Fleet {

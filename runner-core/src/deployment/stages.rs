@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Aside, Cause, CauseCode, Effect, Guard, Notice, Outcome, Shift, Side, Timing, Window,
     numbers::worse,
+    plan::Hold,
     rollout::{Course, Rollout, Stage},
     sides::{Gate, Sides, Warm},
 };
@@ -34,6 +35,7 @@ impl Sides {
             baseline: None,
             in_place: self.policy.shift == Shift::InPlace,
             makes_way: false,
+            outlasted: false,
             cause: Aside(None),
         }));
         effects.push(Effect::Note(Notice::Began(revision)));
@@ -53,11 +55,31 @@ impl Sides {
         self.settle(from, now, effects);
     }
 
-    /// (nothing | `PreDeploy`) => (`Emptying` | `Provisioning`)
+    /// (nothing | `PreDeploy`) => (`Holding` | `Emptying` | `Provisioning`)
     pub(super) fn enter_provisioning(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let in_place = self.rollout().is_some_and(|rollout| rollout.in_place);
-        let empties = in_place && self.holds(Guard::EmptyBeforeInPlace);
-        self.enter(if empties { Stage::Emptying } else { Stage::Provisioning }, now, effects);
+        // In place the gap begins with the first instance that leaves, so that is what waits.
+        let next = match in_place && self.waits_for_approval() {
+            true => Stage::Holding,
+            false => self.provisions(),
+        };
+        self.enter(next, now, effects);
+    }
+
+    /// Where a deployment begins once nobody is asked any more.
+    fn provisions(&self) -> Stage {
+        let in_place = self.rollout().is_some_and(|rollout| rollout.in_place);
+        match in_place && self.holds(Guard::EmptyBeforeInPlace) {
+            true => Stage::Emptying,
+            false => Stage::Provisioning,
+        }
+    }
+
+    /// Whether somebody has to say that requests may move. Where nothing serves none can.
+    fn waits_for_approval(&self) -> bool {
+        self.policy.approval
+            && self.live.is_some()
+            && self.rollout().is_some_and(|rollout| !rollout.approved)
     }
 
     fn enter(&mut self, stage: Stage, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -109,8 +131,11 @@ impl Sides {
                 let proven = green.ready >= needed || !self.holds(Guard::ProveBeforeTraffic);
                 proven.then(|| self.proven())
             }
-            // => what follows Provisioning, once more proven
-            Stage::Holding => rollout.approved.then_some(Stage::Provisioning),
+            // => in place as it begins; else what follows Provisioning, once more proven
+            Stage::Holding => rollout.approved.then(|| match rollout.in_place {
+                true => self.provisions(),
+                false => Stage::Provisioning,
+            }),
             // => Baking
             Stage::Replacing => (self.live_count().staying() == 0 && green.ready >= self.needed())
                 .then_some(Stage::Baking),
@@ -132,7 +157,7 @@ impl Sides {
     /// Where a revision goes that is proven.
     fn proven(&self) -> Stage {
         let Some(rollout) = self.rollout() else { return Stage::Provisioning };
-        if self.policy.approval && !rollout.approved {
+        if !rollout.in_place && self.waits_for_approval() {
             return Stage::Holding;
         }
         match &self.policy.shift {
@@ -192,6 +217,11 @@ impl Sides {
             rollout.makes_way = cause.code == CauseCode::Superseded && !rollout.in_place && !job;
         });
         effects.push(Effect::Note(Notice::TurnedBack(cause)));
+        // What there is room for is another question from here on.
+        if let Some(live) = self.live.as_mut().filter(|one| one.pace.hold == Some(Hold::Exhausted))
+        {
+            live.pace.hold = None;
+        }
         self.enter(Stage::TurningBack, now, effects);
     }
 
@@ -222,7 +252,8 @@ impl Sides {
         let Some(rollout) = self.rollout() else { return false };
         let blue_back = self.gate != Gate::Open
             || self.live.is_none()
-            || self.live_count().capacity() >= self.desired;
+            || self.live_count().capacity() >= self.desired
+            || rollout.outlasted;
         // What takes its place does not wait for green's last requests: green leaves beside it.
         let over = blue_back && (rollout.makes_way || self.only_kept());
         if over || !self.holds(Guard::FinishAtRest) {
@@ -264,6 +295,11 @@ impl Sides {
                 0 => return self.promote(now, effects),
                 _ => CauseCode::LostInstances,
             },
+            // What is left of green goes, and blue comes when it can: a deployment that never ends
+            // would keep out the one that mends it.
+            Stage::TurningBack if self.live.is_some() => {
+                return self.rollout_mut(|rollout| rollout.outlasted = true);
+            }
             Stage::Emptying | Stage::Leaving | Stage::TurningBack => return,
         };
         let late = rollout.green.pace.cause.0.clone();

@@ -9,6 +9,8 @@ pub(crate) enum Target {
     Exactly(u32),
     /// So many, and those that serve beyond them stay.
     AtLeast(u32),
+    /// No more than so many, and no new ones.
+    AtMost(u32),
     /// As many as there are: none is replaced, none is given up.
     Keep,
 }
@@ -31,6 +33,13 @@ pub(crate) struct Moves {
 pub(crate) fn moves(count: Count, target: Target, active: u32) -> Moves {
     let wanted = match target {
         Target::Keep => return Moves::default(),
+        Target::AtMost(most) => {
+            let moves = moves(count, Target::Exactly(most), active);
+            // Nothing replaces what fails, so it is no reason to give up what may come.
+            let pending = most.saturating_sub(count.capacity());
+            let drop_pending = count.pending.saturating_sub(pending);
+            return Moves { start: 0, drop_pending, ..moves };
+        }
         Target::Exactly(wanted) => wanted,
         Target::AtLeast(wanted) => wanted.max(count.capacity()),
     };
@@ -70,6 +79,9 @@ mod tests {
             (count(3, 0, 0), Target::AtLeast(1), 0, 0, 0, 0),
             (count(1, 2, 0), Target::AtLeast(1), 0, 2, 0, 0),
             (count(1, 0, 0), Target::Keep, 0, 0, 0, 0),
+            (count(3, 1, 1), Target::AtMost(2), 0, 1, 1, 1),
+            (count(1, 2, 1), Target::AtMost(2), 0, 1, 0, 0),
+            (count(1, 0, 0), Target::AtMost(3), 0, 0, 0, 0),
             // All fail at once: one is replaced at a time.
             (count(0, 0, 3), Target::Exactly(3), 1, 0, 0, 0),
             (count(0, 1, 3), Target::Exactly(3), 0, 0, 0, 0),

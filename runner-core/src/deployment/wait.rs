@@ -74,8 +74,24 @@ impl Sides {
             waits.push(Wait::new(name, since, until, ends_with));
         };
         if let Course::Rolling(rollout) = &self.course {
-            let (name, ends_with) = of_stage(rollout.stage);
-            wait(name, rollout.since.0, until(&|timer| *timer == Timer::Stage), ends_with);
+            let (name, ends_with) = match rollout.stage {
+                Stage::TurningBack if self.waits_for_blue() => {
+                    ("old instances to be ready again", EndsWith::Instances)
+                }
+                stage => of_stage(stage),
+            };
+            let until = match rollout.stage {
+                Stage::TurningBack if self.waits_for_blue() => until(&|at| *at == Timer::Stage),
+                Stage::Emptying | Stage::TurningBack => self.gone_by(),
+                _ => until(&|timer| *timer == Timer::Stage),
+            };
+            wait(name, rollout.since.0, until, ends_with);
+        }
+        if self.course == Course::Leaving {
+            let began = self.timings().last().map(|timing| timing.began);
+            let (name, ends_with) = of_stage(Stage::Leaving);
+            let since = began.unwrap_or(self.listing.since.0);
+            wait(name, since, self.gone_by(), ends_with);
         }
         let green = self.rollout().map(|rollout| (&rollout.green, Timer::GreenBackoff));
         for (side, timer) in self.live.iter().map(|live| (live, Timer::BlueBackoff)).chain(green) {
@@ -101,6 +117,27 @@ impl Sides {
             wait("list of instances", self.listing.since.0, None, EndsWith::Answer);
         }
         waits
+    }
+}
+
+impl Sides {
+    /// Whether the way back waits for blue rather than for green's way out.
+    fn waits_for_blue(&self) -> bool {
+        let outlasted = self.rollout().is_some_and(|rollout| rollout.outlasted);
+        !outlasted
+            && self.is_open()
+            && self.live().is_some()
+            && self.live_count().capacity() < self.desired()
+    }
+
+    /// When the last of what is leaving has had its time; then only answers are owed.
+    pub(crate) fn gone_by(&self) -> Option<Timestamp> {
+        let timers = self.timers().into_iter();
+        let leave = timers.filter(|(timer, _)| {
+            let (Timer::Drain(id) | Timer::StopAgain(id)) = timer else { return false };
+            self.instances.get(id).is_some_and(|one| one.phase.is_leaving())
+        });
+        leave.map(|(_, at)| at).max()
     }
 }
 
@@ -131,6 +168,7 @@ fn of_stage(stage: Stage) -> (&'static str, EndsWith) {
         Stage::Shifting { .. } => ("next step of the shift", EndsWith::Time),
         Stage::Replacing => ("instances to be replaced", EndsWith::Instances),
         Stage::Baking => ("bake", EndsWith::Time),
-        Stage::Leaving | Stage::TurningBack => ("instances to leave", EndsWith::Instances),
+        Stage::Leaving => ("old instances to leave, replaced", EndsWith::Instances),
+        Stage::TurningBack => ("new instances to leave", EndsWith::Instances),
     }
 }

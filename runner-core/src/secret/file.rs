@@ -101,6 +101,8 @@ mod tests {
         fn new(test: &str) -> Self {
             let path =
                 std::env::temp_dir().join(format!("runner-secrets-{test}-{}", process::id()));
+            // Numbers of processes come again, and a run that was killed left its files.
+            let _ = fs::remove_dir_all(&path);
             fs::create_dir_all(&path).expect("a directory for the test");
             Self(path)
         }

@@ -24,15 +24,16 @@ pub enum Command {
         /// The settings, from now on.
         settings: Option<Arc<ServiceSettings>>,
     },
-    /// Return to a revision that was promoted before.
+    /// Return to a revision that was promoted before. The ten newest that were are kept.
     RollBack(RevisionNumber),
     /// Have no instance until it is resumed.
     Pause,
     /// Have instances again, of the revision that served last.
     Resume,
-    /// Be gone.
+    /// Be gone. It takes the place of whatever is under way, at once.
     Delete,
-    /// Give up the operation under way, and return to what was.
+    /// Give up the operation under way, and return to what was: of a deployment until it is
+    /// promoted, of a resume to being paused.
     Cancel,
     /// Let the requests move.
     Approve,
@@ -112,19 +113,34 @@ pub enum Refused {
     )]
     Busy,
     /// One is under way and another waits already.
-    #[error("an operation is under way and another waits; cancel one of them first")]
+    #[error("an operation is under way and another waits; wait, or cancel the one under way")]
     QueueFull,
     /// The state of the service does not allow it.
     #[error("the service is {0}, and this is not possible then")]
     State(Status),
-    /// There is nothing to cancel, or it is promoted already.
-    #[error("there is nothing under way that can be cancelled; roll back instead")]
+    /// No operation is under way.
+    #[error("no operation is under way, so there is nothing to cancel")]
     NothingToCancel,
+    /// The deployment is promoted already: the way back is another one.
+    #[error("the new revision is promoted already; roll back instead")]
+    Promoted,
+    /// The deployment failed, or was cancelled before.
+    #[error("the deployment is on its way back already; its waits say until when")]
+    TurnsBack,
+    /// The service is being paused or deleted.
+    #[error(
+        "instances leave to pause or delete the service, which cannot be cancelled; resume it when \
+         it is paused, or delete it"
+    )]
+    InstancesLeave,
     /// Nothing waits for approval.
     #[error("nothing waits for approval")]
     NothingToApprove,
     /// There is no such revision any more, or it never passed.
-    #[error("revision {0} is not kept, or it never served; see the list of revisions")]
+    #[error(
+        "revision {0} is not kept (the ten newest that served are), or it never served; see the \
+         list of revisions"
+    )]
     UnknownRevision(RevisionNumber),
     /// That revision serves already.
     #[error("revision {0} serves already")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Command, Effect, Ending, Finished, Kind, Refused, Service,
     machine::Edits,
-    state::{Life, Step, Work},
+    state::{Life, Next, Step, Work},
 };
 use crate::{
     deployment::{self, Aside, Cause, CauseCode, Policy, Sides},
@@ -53,8 +53,16 @@ impl Service {
                 self.accept(id, Kind::ResumeService, Work::Resume, now, &mut effects);
             }
             Command::Delete => {
-                self.admits(Kind::DeleteService)?;
-                self.accept(id, Kind::DeleteService, Work::Delete, now, &mut effects);
+                let under_way = self.operation.as_ref().map(|operation| operation.step);
+                if matches!(under_way, Some(Step::Deleting { .. })) {
+                    return Err(Refused::Busy);
+                }
+                if under_way.is_none() && !self.allows(Kind::DeleteService) {
+                    return Err(Refused::State(status));
+                }
+                let kind = Kind::DeleteService;
+                let next = Next { id: Aside(id), kind, work: Work::Delete };
+                self.take_over(next, now, &mut effects);
             }
         }
         self.progress(now, &mut effects);
@@ -133,35 +141,39 @@ impl Service {
     }
 
     fn cancel(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Result<(), Refused> {
-        match self.give_way(CauseCode::Cancelled, now, effects) {
-            true => Ok(()),
-            false => Err(Refused::NothingToCancel),
+        let Some(operation) = &self.operation else { return Err(Refused::NothingToCancel) };
+        match operation.step {
+            Step::Pausing | Step::Deleting { .. } => return Err(Refused::InstancesLeave),
+            Step::Rolling => match self.stage() {
+                Some(deployment::Stage::TurningBack) => return Err(Refused::TurnsBack),
+                Some(deployment::Stage::Leaving) | None => return Err(Refused::Promoted),
+                Some(_) => {}
+            },
+            Step::Resolving(_) | Step::Resuming => {}
         }
+        self.give_way(CauseCode::Cancelled, now, effects);
+        Ok(())
     }
 
-    /// Gives up what is under way, where that can be undone; whether it could.
-    pub(super) fn give_way(
-        &mut self,
-        code: CauseCode,
-        now: Timestamp,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let Some(operation) = &self.operation else { return false };
+    /// Gives up what is under way, where that can be undone.
+    pub(super) fn give_way(&mut self, code: CauseCode, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(operation) = &self.operation else { return };
+        let cause = Arc::new(Cause::new(code));
         match operation.step {
             Step::Resolving(_) => {
-                let result = self.failed_back(Arc::new(Cause::new(code)));
+                let result = self.failed_back(cause);
                 self.finish(result, now, effects);
-                true
             }
             Step::Rolling => {
-                let mut could = false;
                 let cancel = |sides: &mut Sides, effects: &mut Vec<deployment::Effect>| {
-                    could = sides.cancel(code, now, effects);
+                    let _ = sides.cancel(code, now, effects);
                 };
                 self.fleet(cancel, now, effects);
-                could
             }
-            Step::Pausing | Step::Deleting { .. } | Step::Resuming => false,
+            // What comes next needs the instances as well.
+            Step::Resuming if code == CauseCode::Superseded => {}
+            Step::Resuming => self.resume_failed(cause, now, effects),
+            Step::Pausing | Step::Deleting { .. } => {}
         }
     }
 

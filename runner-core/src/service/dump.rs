@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Kind, Service, Status};
+use super::{Kind, Service, Status, Timer, state::Step};
 use crate::{
     admission::Snapshot,
-    deployment::{Cause, Instance, Stage, Timing, Wait},
+    deployment::{Cause, EndsWith, Instance, Stage, Timing, Wait},
     id::{InstanceId, OperationId, RevisionNumber, ServiceId},
 };
 
@@ -72,6 +72,29 @@ impl Service {
     /// it.
     pub fn waits(&self) -> Vec<Wait> {
         let mut waits = self.sides.waits();
+        let timers = self.timers();
+        let at = |wanted: &dyn Fn(&Timer) -> bool| {
+            timers.iter().filter(|(timer, _)| wanted(timer)).map(|(_, at)| *at).min()
+        };
+        // Who starts instances knows that values are missing, and here is known who asks for them.
+        let asked = at(&|timer| matches!(timer, Timer::ResolveAgain(_)));
+        for wait in waits.iter_mut().filter(|wait| wait.ends_with == EndsWith::Secrets) {
+            wait.until = wait.until.or(asked);
+        }
+        if let Some(operation) = &self.operation {
+            let (name, until) = match operation.step {
+                Step::Resuming => ("instances to come back", at(&|timer| *timer == Timer::Resume)),
+                Step::Pausing => ("instances to leave, to be paused", self.sides.gone_by()),
+                Step::Deleting { .. } => ("instances to leave, for good", self.sides.gone_by()),
+                // Their waits are those of the deployment, and of what is looked up.
+                Step::Resolving(_) | Step::Rolling => return self.with_values(waits),
+            };
+            waits.push(Wait::new(name, operation.since.0, until, EndsWith::Instances));
+        }
+        self.with_values(waits)
+    }
+
+    fn with_values(&self, mut waits: Vec<Wait>) -> Vec<Wait> {
         waits.extend(self.waits_for_values());
         waits
     }

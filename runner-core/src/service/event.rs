@@ -66,6 +66,8 @@ impl Effect {
 pub enum Timer {
     /// A store or registry that did not answer is due to be asked again.
     ResolveAgain(RevisionNumber),
+    /// A resume has taken as long as it may.
+    Resume,
     /// Of the fleet.
     Fleet(deployment::Timer),
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Effect, Event, Kind, Notice, Status, Timer,
-    state::{Life, Next, Operation, Revision, Values, Work},
+    state::{Life, Next, Operation, Revision, Step, Values, Work},
 };
 use crate::{
     deployment::{self, Aside, Cause, Course, Policy, Sides},
@@ -136,6 +136,7 @@ impl Service {
                 self.fleet(|sides, effects| sides.handle(event, now, effects), now, &mut effects);
             }
             Event::Due(Timer::ResolveAgain(revision)) => self.ask_again(revision, &mut effects),
+            Event::Due(Timer::Resume) => self.resume_is_over(now, &mut effects),
         }
         self.progress(now, &mut effects);
         self.note_status(status, &mut effects);
@@ -150,6 +151,9 @@ impl Service {
             if let Values::Again { since, .. } = revision.values {
                 timers.push((Timer::ResolveAgain(*number), since.0 + ASK_AGAIN));
             }
+        }
+        if let Some(Operation { step: Step::Resuming, since, .. }) = &self.operation {
+            timers.push((Timer::Resume, since.0 + self.sides.come_back_within()));
         }
         timers
     }

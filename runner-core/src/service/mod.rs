@@ -21,7 +21,10 @@
 //!   fails the operation at once, by name, and the old revision goes on.
 //! - A change of settings applies at once, whatever is under way. A change of the revision deploys;
 //!   what becomes of it while another operation is under way says `deployment.concurrent_edits`.
-//! - Failed and paused services can be edited. What is edited while paused is deployed on resume.
+//! - Failed and paused services can be edited. What is edited while paused is resolved then, and
+//!   deployed on resume.
+//! - A resume ends in its time: with instances, or paused as before, with the cause. A deletion
+//!   takes the place of whatever is under way.
 //! - After a restart every instance is looked for, probed, and only then trusted. The values of
 //!   secrets are asked for again; until they are there nothing is started, and what runs goes on.
 //! - Everything that is waited for has a name and an end: [`Service::dump`].

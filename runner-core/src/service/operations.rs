@@ -55,10 +55,27 @@ impl Service {
         let gate = match work {
             Work::Roll(revision) => return self.resolve(revision, now, effects),
             Work::Pause => Gate::Paused,
-            Work::Resume => Gate::Open,
+            Work::Resume => {
+                self.sides.forgive();
+                self.ask_for_live(effects);
+                Gate::Open
+            }
             Work::Delete => Gate::Ending,
         };
         self.set_gate(gate, now, effects);
+    }
+
+    /// A deletion takes the place of whatever is under way and waits, at once: nothing of it is
+    /// worth an end, and what cannot end must not keep a service from going.
+    pub(super) fn take_over(&mut self, next: Next, now: Timestamp, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Accepted(*next.id, next.kind));
+        let under_way = self.operation.take().map(|operation| (*operation.id, operation.kind));
+        let waiting = self.next.take().map(|next| (*next.id, next.kind));
+        for (operation, kind) in under_way.into_iter().chain(waiting) {
+            let cause = Arc::new(Cause::new(CauseCode::Superseded));
+            self.report(Finished { operation, kind, result: Ending::Failed(cause) }, effects);
+        }
+        self.begin(next, now, effects);
     }
 
     fn set_gate(&mut self, gate: Gate, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -76,6 +93,11 @@ impl Service {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
+        if self.life == Life::Paused {
+            // Nothing runs that it could replace; it is deployed when the service is resumed.
+            self.edited = Some(revision);
+            return self.finish(Ending::Succeeded, now, effects);
+        }
         if let Some(operation) = &mut self.operation {
             operation.step = Step::Rolling;
         }
@@ -104,6 +126,11 @@ impl Service {
         now: Timestamp,
         effects: &mut Vec<Effect>,
     ) {
+        let rolling = |operation: &Operation| operation.step == Step::Rolling;
+        if !self.operation.as_ref().is_some_and(rolling) {
+            // A deletion took its place, and waits for more than its end.
+            return;
+        }
         let result = match outcome {
             Outcome::Succeeded => {
                 self.life = Life::Running;
@@ -190,10 +217,36 @@ impl Service {
             }
         } else if pace.failures >= self.sides.policy().failure_limit {
             let cause = pace.cause.0.unwrap_or_else(|| Arc::new(Cause::new(CauseCode::Crashed)));
-            self.trouble = Aside(Some(Arc::clone(&cause)));
-            self.finish(Ending::Failed(cause), now, effects);
+            self.resume_failed(cause, now, effects);
+        }
+    }
+
+    /// It is paused as before, and what came of it until now leaves.
+    pub(super) fn resume_failed(
+        &mut self,
+        cause: Arc<Cause>,
+        now: Timestamp,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.trouble = Aside(Some(Arc::clone(&cause)));
+        // What waits may be one more resume, which goes on with what is there.
+        if self.next.is_none_or(|next| next.work != Work::Resume) {
             self.set_gate(Gate::Paused, now, effects);
         }
+        self.finish(Ending::Failed(cause), now, effects);
+    }
+
+    /// Resuming => paused as before, for the last thing that went wrong.
+    pub(super) fn resume_is_over(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.is_resuming() {
+            let cause = self.sides.live().and_then(|live| live.pace.cause.0.clone());
+            let cause = cause.unwrap_or_else(|| Arc::new(Cause::new(CauseCode::TooLong)));
+            self.resume_failed(cause, now, effects);
+        }
+    }
+
+    pub(super) fn is_resuming(&self) -> bool {
+        self.operation.as_ref().is_some_and(|operation| operation.step == Step::Resuming)
     }
 
     pub(super) fn stop_failed(

@@ -64,7 +64,8 @@ impl Service {
         effects: &mut Vec<Effect>,
     ) {
         let limit = self.sides.policy().failure_limit;
-        let awaited = self.awaited() == Some(number);
+        let resuming = self.is_resuming() && self.live() == Some(number);
+        let awaited = self.awaited() == Some(number) || resuming;
         let green = self.sides.rollout().is_some_and(|rollout| rollout.green.revision == number);
         let Some(revision) = self.revision_mut(number) else { return };
         let Values::Asked { failures } = revision.values else { return };
@@ -72,6 +73,9 @@ impl Service {
         effects.push(Effect::Note(Notice::NotResolved(number, Arc::clone(&cause))));
         if awaited && (!cause.may_pass() || failures >= limit) {
             revision.values = Values::Unknown;
+            if resuming {
+                return self.resume_failed(cause, now, effects);
+            }
             let result = self.failed_back(cause);
             return self.finish(result, now, effects);
         }
@@ -82,7 +86,9 @@ impl Service {
     }
 
     pub(super) fn ask_again(&mut self, number: RevisionNumber, effects: &mut Vec<Effect>) {
-        let used = self.awaited() == Some(number) || self.sides.side(number).is_some();
+        // Nothing is started while it is paused: whoever resumes it asks.
+        let serves = self.sides.is_open() && self.sides.side(number).is_some();
+        let used = self.awaited() == Some(number) || serves;
         let Some(revision) = self.revision_mut(number) else { return };
         if let Values::Again { failures, .. } = revision.values {
             match used {
@@ -98,22 +104,44 @@ impl Service {
     /// Goes on after a restart from what was on record: the values of secrets are asked for
     /// first, then everything else is looked for.
     pub(super) fn resume(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let awaited = self.awaited();
+        let (awaited, open) = (self.awaited(), self.sides.is_open());
+        // How long the platform was down is no part of what a resume takes.
+        if let Some(operation) = self.operation.as_mut().filter(|one| one.step == Step::Resuming) {
+            operation.since = Aside(now);
+        }
         for (number, revision) in Arc::make_mut(&mut self.revisions) {
             revision.values = match revision.values {
                 Values::Known if revision.spec.secrets().is_empty() => Values::Known,
                 _ => Values::Unknown,
             };
-            let used = awaited == Some(*number) || self.sides.side(*number).is_some();
-            if used && revision.values != Values::Known {
+            let has_side = self.sides.side(*number).is_some();
+            if revision.values == Values::Known {
+                continue;
+            }
+            if awaited == Some(*number) || has_side && open {
                 revision.values = Values::Asked { failures: 0 };
                 effects.push(Effect::Resolve(*number));
+            }
+            if has_side {
                 self.sides.set_values(*number, false);
             }
         }
         let resume =
             |sides: &mut Sides, effects: &mut Vec<deployment::Effect>| sides.resume(now, effects);
         self.fleet(resume, now, effects);
+    }
+
+    /// Before instances come again: asks for what they need, where it is not in memory. What is
+    /// under way counts from here.
+    pub(super) fn ask_for_live(&mut self, effects: &mut Vec<Effect>) {
+        let Some(live) = self.live() else { return };
+        let Some(revision) = self.revision_mut(live) else { return };
+        match revision.values {
+            Values::Known => return,
+            Values::Asked { .. } => {}
+            Values::Unknown | Values::Again { .. } => effects.push(Effect::Resolve(live)),
+        }
+        revision.values = Values::Asked { failures: 0 };
     }
 
     /// What is asked of stores and registries, and what is to be asked again.

@@ -31,7 +31,9 @@ pub struct DeploymentSettings {
     /// How long the old revision's instances stay in standby afterwards, for a quick return.
     /// Default: not at all, as in App Runner, since they cost memory.
     pub keep_warm: Duration,
-    /// Whether requests move only when somebody says so. Default: they move by themselves.
+    /// Whether requests move only when somebody says so, and in place whether the old instances
+    /// leave only then. The first deployment of a service asks nobody, since nothing serves.
+    /// Default: they move by themselves.
     pub approval: bool,
     /// Whether a new image or commit deploys by itself. Default: no. App Runner does so for some
     /// sources; what moves without being asked is better asked for.

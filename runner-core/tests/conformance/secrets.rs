@@ -24,6 +24,8 @@ impl Directory {
     fn new(test: &str) -> Self {
         let name = format!("runner-conformance-{test}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
+        // Numbers of processes come again, and a run that was killed left its files.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a directory for the test");
         Self(path)
     }

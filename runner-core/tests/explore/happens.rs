@@ -81,6 +81,15 @@ pub(crate) fn happen(world: &mut World, action: &Action) -> Option<Event> {
             Fleet::BecameIdle(id)
         }
         Action::Demand => Fleet::Demand,
+        Action::NoRoom(id) => {
+            world.thing(id).start_called = false;
+            Fleet::StartFailed(id, Arc::new(Cause::new(CauseCode::Exhausted)))
+        }
+        Action::StillUnavailable(revision) => {
+            world.resolving.remove(revision);
+            let cause = Arc::new(Cause::new(CauseCode::SecretsUnavailable));
+            return Some(Event::Resolved(revision, Err(cause)));
+        }
         Action::Scale(count) => {
             world.left.scales -= 1;
             Fleet::Desired(count)

@@ -36,6 +36,8 @@ pub(crate) enum Action {
         exists: bool,
     },
     StartExhausted(InstanceId),
+    /// The backend is full, for good.
+    NoRoom(InstanceId),
     Stopped(InstanceId),
     StopFailed(InstanceId),
     Passed(InstanceId),
@@ -61,6 +63,8 @@ pub(crate) enum Action {
     Resolved(RevisionNumber),
     Missing(RevisionNumber),
     Unavailable(RevisionNumber),
+    /// What could not be had a moment ago cannot be had yet.
+    StillUnavailable(RevisionNumber),
     Worse,
     Approve,
     Order(Order),
@@ -136,10 +140,13 @@ impl Model for Scope {
             born: false,
             open: Map::new(),
             highest: 0,
-            left: if self.begun { Allowances::default() } else { self.allowed },
+            left: if self.begun.is_empty() { self.allowed } else { Allowances::default() },
             echo: None,
             commands: 1,
             retired: false,
+            gone: false,
+            outlasted: false,
+            refused: false,
         };
         let operation = Self::operation(0);
         let (mut service, wanted) = machine::create(
@@ -153,12 +160,14 @@ impl Model for Scope {
         let mut effects = Vec::new();
         durability::route(wanted, &mut world, &mut effects);
         self.perform_all(&mut world, effects);
-        if self.begun {
-            self.bring_to_rest(&mut service, &mut world);
-            world.left = Allowances { commands: 1, ..Allowances::default() };
-            let mut effects = Vec::new();
-            self.step(&mut service, &mut world, &Action::Order(Order::Deploy), &mut effects);
-            self.perform_all(&mut world, effects);
+        if !self.begun.is_empty() {
+            for order in self.begun {
+                self.bring_to_rest(&mut service, &mut world);
+                world.left = Allowances { commands: 1, ..Allowances::default() };
+                let mut effects = Vec::new();
+                self.step(&mut service, &mut world, &Action::Order(*order), &mut effects);
+                self.perform_all(&mut world, effects);
+            }
             world.left = self.allowed;
             world.born = true;
             if self.lag {
@@ -180,7 +189,7 @@ impl Model for Scope {
         }
         // What is committed late is seen by nobody but a crash: in between nothing else happens.
         if !world.owes_commit() {
-            offers::answers(service, world, actions);
+            offers::answers(self, service, world, actions);
             if world.calls() <= 2 {
                 offers::chances(self, service, world, actions);
             }
@@ -197,6 +206,9 @@ impl Model for Scope {
     ) {
         let keeps = !self.lag && world.left.crashes > 0 && !world.owes_commit() && world.born;
         let before = keeps.then(|| service.clone());
+        world.outlasted = service.stage() == Some(deployment::Stage::TurningBack)
+            && (world.outlasted || action.ends_a_stage());
+        world.refused = action.refuses();
         match action {
             Action::Choosing { first, action } => {
                 choices::choosing(first, action, service, world, |service, world| {
@@ -210,6 +222,8 @@ impl Model for Scope {
         {
             world.disk = Some(Disk::new(before));
         }
+        let kind = service.operation().map(|(_, kind)| kind);
+        world.gone &= kind == Some(Kind::ResumeService);
         durability::forget(service, world);
     }
 
@@ -327,7 +341,9 @@ impl Progress for Scope {
                 there.count() as u32 == service.desired()
                     && service.instances().len() as u32 == service.desired()
             }
-            Status::CreateFailed => service.instances().is_empty() && service.trouble().is_some(),
+            Status::CreateFailed | Status::DeleteFailed => {
+                service.instances().is_empty() && service.trouble().is_some()
+            }
             Status::Paused | Status::Deleted => service.instances().is_empty(),
             _ => false,
         };
@@ -348,6 +364,8 @@ impl Progress for Scope {
             | Action::Froze(_)
             | Action::Thawed(_)
             | Action::Timer(_)
+            | Action::NoRoom(_)
+            | Action::StillUnavailable(_)
             | Action::Resolved(_) => Reliance::Good,
             Action::StartFailed { .. }
             | Action::StartExhausted(_)
@@ -372,6 +390,27 @@ impl Progress for Scope {
             | Action::Twice(_)
             | Action::Again
             | Action::Overtaking(_) => Reliance::Chance,
+        }
+    }
+}
+
+impl Action {
+    /// Whether it says that there is no room.
+    fn refuses(&self) -> bool {
+        match self {
+            Self::Choosing { action, .. } => action.refuses(),
+            action => matches!(action, Self::NoRoom(_) | Self::StartExhausted(_)),
+        }
+    }
+
+    /// Whether it is the end of the time that a stage has.
+    fn ends_a_stage(&self) -> bool {
+        match self {
+            Self::Choosing { action, .. } => action.ends_a_stage(),
+            Self::Timer(timer) | Self::Late(timer) => {
+                *timer == service::Timer::Fleet(deployment::Timer::Stage)
+            }
+            _ => false,
         }
     }
 }
@@ -419,6 +458,10 @@ impl Scope {
                 durability::route(approved, world, effects);
             }
             action => {
+                if let Action::Missing(_) | Action::Unavailable(_) = action {
+                    // Cleared after the step where it is no resume that asks.
+                    world.gone = true;
+                }
                 if let Some(event) = happens::happen(world, action) {
                     let wanted = service.handle(event, NOW);
                     durability::route(wanted, world, effects);
@@ -459,7 +502,9 @@ impl Scope {
         let needed = desired.max(1);
         match self.way {
             Way::Partial | Way::SteppedPartial => (needed * 50).div_ceil(100).max(1),
-            Way::AtOnce | Way::Stepped | Way::InPlace | Way::Careful => needed,
+            Way::AtOnce | Way::Stepped | Way::InPlace | Way::InPlaceApproved | Way::Careful => {
+                needed
+            }
         }
     }
 }

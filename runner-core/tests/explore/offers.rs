@@ -13,12 +13,14 @@ use crate::{
 };
 
 /// What is owed: answers, verdicts, timers.
-pub(crate) fn answers(service: &Service, world: &World, actions: &mut Vec<Action>) {
+pub(crate) fn answers(scope: &Scope, service: &Service, world: &World, actions: &mut Vec<Action>) {
     let Allowances { faults, repeats, reorders, .. } = world.left;
     let (fault, repeat, reorder) = (faults > 0, repeats > 0, reorders > 0);
     for (&id, thing) in world.things.iter() {
         let phase = service.instances().get(&id).map(|one| one.phase);
-        if thing.start_called {
+        if thing.start_called && thing.is == Is::Nothing && world.is_full(scope.room) {
+            actions.push(Action::NoRoom(id));
+        } else if thing.start_called {
             actions.push(Action::Started(id));
             if repeat {
                 actions.push(Action::Twice(Echo::Started(id)));
@@ -99,7 +101,10 @@ pub(crate) fn answers(service: &Service, world: &World, actions: &mut Vec<Action
         actions.push(Action::Again);
     }
     for revision in world.resolving.iter() {
-        actions.push(Action::Resolved(revision));
+        actions.push(match world.gone {
+            true => Action::StillUnavailable(revision),
+            false => Action::Resolved(revision),
+        });
         if fault {
             actions.push(Action::Missing(revision));
             actions.push(Action::Unavailable(revision));
@@ -114,7 +119,7 @@ pub(crate) fn answers(service: &Service, world: &World, actions: &mut Vec<Action
 pub(crate) fn chances(scope: &Scope, service: &Service, world: &World, actions: &mut Vec<Action>) {
     let fault = world.left.faults > 0;
     for (timer, _) in service.timers() {
-        match kind_of(timer, service, world) {
+        match kind_of(scope, timer, service, world) {
             Clock::Due => actions.push(Action::Timer(timer)),
             Clock::Deadline if fault => actions.push(Action::Late(timer)),
             Clock::Deadline | Clock::Idle => {}
@@ -155,15 +160,24 @@ pub(crate) fn chances(scope: &Scope, service: &Service, world: &World, actions: 
     }
 }
 
-fn kind_of(timer: service::Timer, service: &Service, world: &World) -> Clock {
+fn kind_of(scope: &Scope, timer: service::Timer, service: &Service, world: &World) -> Clock {
     use deployment::Timer;
-    let service::Timer::Fleet(timer) = timer else { return Clock::Due };
+    let timer = match timer {
+        service::Timer::Fleet(timer) => timer,
+        service::Timer::Resume => return Clock::Deadline,
+        _ => return Clock::Due,
+    };
     match timer {
         Timer::Allowance(_) | Timer::Drain(_) => Clock::Deadline,
         Timer::Stage => match service.stage() {
-            Some(Stage::PreDeploy { .. } | Stage::Provisioning | Stage::Replacing) => {
-                Clock::Deadline
-            }
+            // Where room is short for good it is no fault that they run out.
+            Some(Stage::Provisioning | Stage::Replacing) if scope.room.is_some() => Clock::Due,
+            Some(
+                Stage::PreDeploy { .. }
+                | Stage::Provisioning
+                | Stage::Replacing
+                | Stage::TurningBack,
+            ) => Clock::Deadline,
             _ => Clock::Due,
         },
         Timer::List => {

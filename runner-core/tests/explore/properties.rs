@@ -1,7 +1,7 @@
 //! What must hold, always.
 
 use runner_core::{
-    deployment::Phase,
+    deployment::{Phase, Stage},
     id::InstanceId,
     service::{Service, Status},
     testing::explorer::Violation,
@@ -38,7 +38,15 @@ pub(crate) fn of_state(scope: &Scope, service: &Service, world: &World) -> Resul
     )?;
     let jobs = world.things.values().filter(|one| one.job && one.is == Is::Running);
     Violation::unless(jobs.count() <= 1, "no pre-deploy command runs beside another")?;
-    if scope.way == Way::InPlace {
+    if service.stage() == Some(Stage::Holding) {
+        Violation::unless(service.live().is_some(), "where nothing serves nobody is asked")?;
+        Violation::unless(
+            !scope.way.is_in_place()
+                || service.instances().values().all(|one| Some(one.revision) != service.green()),
+            "in place, nothing new is started until somebody approves",
+        )?;
+    }
+    if scope.way.is_in_place() {
         let running = || world.things.values().filter(|one| one.is == Is::Running && !one.job);
         let first = running().next().map(|one| one.revision);
         Violation::unless(
@@ -138,7 +146,7 @@ fn capacity_is_kept(
     let goes_on = matches!(service.status(), Status::Running | Status::OperationInProgress)
         && service.snapshot().closed.is_none();
     // A first deployment has nothing to go back to.
-    if scope.way == Way::InPlace || !goes_on || service.live().is_none() {
+    if world.outlasted || scope.way.is_in_place() || !goes_on || service.live().is_none() {
         return Ok(());
     }
     let before = world.things.values().filter(|thing| thing.accepting).count();
@@ -154,8 +162,11 @@ fn capacity_is_kept(
     };
     let asleep = service.instances().values().filter(|one| asleep(one.phase)).count();
     let wanted = before.min(service.desired() as usize);
+    // On the way back one goes where nothing else makes room for the next of blue; never the last.
+    let turns_back = service.stage() == Some(Stage::TurningBack);
+    let for_room = usize::from(turns_back && world.refused && !accepting.is_empty());
     Violation::unless(
-        !given_up || accepting.len() + asleep >= wanted,
+        !given_up || accepting.len() + asleep + for_room >= wanted,
         "capacity that passed is never given up for what has not",
     )
 }

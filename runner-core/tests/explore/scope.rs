@@ -19,9 +19,11 @@ pub(crate) struct Scope {
     /// How many are wanted at first.
     pub(crate) first: u32,
     pub(crate) way: Way,
-    /// Whether it begins with a service that runs and a deployment that was just ordered, which is
-    /// then the first of the commands. Otherwise it begins with the creation.
-    pub(crate) begun: bool,
+    /// What was ordered of a service that runs: all of it is done, but the last was just ordered,
+    /// and is then the first of the commands. Without any it begins with the creation.
+    pub(crate) begun: &'static [Order],
+    /// For how many instances the backend has room, for good; none where there is always more.
+    pub(crate) room: Option<usize>,
     pub(crate) allowed: Allowances,
     /// Which commands a user may give.
     pub(crate) commands: &'static [Order],
@@ -44,6 +46,8 @@ pub(crate) enum Way {
     InPlace,
     /// With a command before, somebody's approval, and the old revision kept warm.
     Careful,
+    /// In place, and with somebody's approval.
+    InPlaceApproved,
 }
 
 /// What a user may order.
@@ -56,6 +60,13 @@ pub(crate) enum Order {
     Resume,
     Delete,
     Edit,
+}
+
+impl Way {
+    /// Whether blue leaves before green comes.
+    pub(crate) fn is_in_place(self) -> bool {
+        matches!(self, Self::InPlace | Self::InPlaceApproved)
+    }
 }
 
 impl Scope {
@@ -87,6 +98,10 @@ impl Scope {
                         raw.deployment.steps = vec![50_u32.into(), 100_u32.into()];
                     }
                     Way::InPlace => raw.deployment.strategy = Some("in_place".into()),
+                    Way::InPlaceApproved => {
+                        raw.deployment.strategy = Some("in_place".into());
+                        raw.deployment.approval = Some(true);
+                    }
                     Way::Careful => {
                         raw.deployment.approval = Some(true);
                         raw.deployment.keep_warm = Some(std::time::Duration::from_secs(60).into());

@@ -48,6 +48,13 @@ pub(crate) struct World {
     pub(crate) echo: Option<Echo>,
     pub(crate) commands: u8,
     pub(crate) retired: bool,
+    /// What a resume needs cannot be had, for as long as that resume takes.
+    pub(crate) gone: bool,
+    /// The way back took longer than it may, and nobody waits for blue any more. The machine knows
+    /// too, so that it tells no states apart.
+    pub(crate) outlasted: bool,
+    /// Whether the machine was just told that there is no room. Said anew in every step.
+    pub(crate) refused: bool,
 }
 
 /// What may still happen.
@@ -350,6 +357,7 @@ impl World {
         }
         let echo = self.echo.filter(|echo| echo.about().is_none()).map(Echo::kind);
         (self.list.is_some(), self.unnoticed, echo, self.retired, self.born).hash(hasher);
+        self.gone.hash(hasher);
         self.resolving.hash(hasher);
         self.passed.hash(hasher);
         self.promoted.hash(hasher);
@@ -379,6 +387,12 @@ impl World {
     /// What is asked for and not answered: calls to the backend, and drains.
     pub(crate) fn calls(&self) -> u32 {
         self.things.values().map(Thing::calls).sum::<u32>() + u32::from(self.list.is_some())
+    }
+
+    /// Whether the backend has no room for another.
+    pub(crate) fn is_full(&self, room: Option<usize>) -> bool {
+        let there = || self.things.values().filter(|thing| thing.exists()).count();
+        room.is_some_and(|room| there() >= room)
     }
 
     /// Whether durable effects wait for a commit.

@@ -43,13 +43,11 @@ pub(crate) fn show(name: &str, story: &mut Vec<u8>) -> Result<(), String> {
             }
         }
     }
-    let _ = writeln!(
-        story,
+    Err(format!(
         "nothing breaks within {FAR} steps of one deployment alone; this guard is for restarts, \
          faults or the service around it: GUARD={name} cargo test --release -p runner-core \
          --test explore left_out -- --nocapture"
-    );
-    Ok(())
+    ))
 }
 
 /// As far as one looks.
