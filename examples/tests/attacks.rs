@@ -1,6 +1,5 @@
 //! `attacks`, group by group: each holds here too, and leaves nothing.
 
-#[expect(dead_code, reason = "the attacks are not interrupted here")]
 mod support;
 
 use std::process::{Command, Stdio};

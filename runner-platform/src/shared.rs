@@ -131,6 +131,8 @@ pub(crate) struct Entry {
     pub(crate) id: ServiceId,
     pub(crate) inbox: mpsc::Sender<Message>,
     /// Whose turn it is to change what is specified: a change is made of what was before.
+    /// Whose turn it is to change what is specified: a change is made of what was before.
+    #[expect(clippy::disallowed_types, reason = "it is a queue of callers, and meant to be one")]
     pub(crate) turns: Arc<tokio::sync::Mutex<()>>,
     pub(crate) way: Way,
 }

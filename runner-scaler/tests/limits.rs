@@ -64,8 +64,8 @@ fn what_was_learned_goes_to_a_policy_of_the_same_kind() {
         engine.decide(&seen(4, 0, 0, at(1)), at(1)).active
     };
     // What was woken is paid for, which the one that was woken by knew.
-    assert_eq!(next(Box::new(DefaultPolicy::default())), 4);
-    assert_eq!(next(Box::new(AppRunner::default())), 0);
+    assert_eq!(next(Box::<DefaultPolicy>::default()), 4);
+    assert_eq!(next(Box::<AppRunner>::default()), 0);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn policies_that_contradict_themselves_do_not_build() {
     assert!(Window::new("0 8 * * *", "UTC", Duration::ZERO, 1).is_err());
     assert!(Schedule::of([]).is_err());
     let objective = runner_scaler::wait_below(secs(1), 1.0);
-    let bounded = runner_scaler::DefaultPolicy::default().between(1, 3).objective(objective);
+    let bounded = DefaultPolicy::default().between(1, 3).objective(objective);
     assert!(Engine::new(bounded).is_err());
     let limits = Limits::between(9, 3);
     let mut engine = engine(AppRunner::default().between(1, 3));

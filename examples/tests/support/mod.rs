@@ -1,8 +1,7 @@
 //! What tests of binaries that start processes share.
+#![allow(dead_code, reason = "each test file uses its part of this")]
 
 use std::{fs, path::PathBuf, process::Child};
-
-use tokio::sync::Mutex;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -39,7 +38,8 @@ impl Drop for Scratch {
 }
 
 /// Whose turn it is, of tests that load the machine: side by side they would find each other slow.
-pub(crate) static TURN: Mutex<()> = Mutex::const_new(());
+#[expect(clippy::disallowed_types, reason = "it is a queue of tests, some of which are async")]
+pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Ctrl-C.
 pub(crate) fn interrupt(child: &Child) {
