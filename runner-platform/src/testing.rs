@@ -55,12 +55,12 @@ use runner_health::{
     probe::{Probe, Seen, Target, from_fn},
 };
 use runner_proxy::{exchange::ClientConnection, forward::Memory as Requests};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use crate::{DataPath, Driver, Platform, PlatformBuilder, Reach};
-
-/// The inner door that instances go by, once there is one.
-type Inner = Arc<tokio::sync::watch::Sender<Option<DataPath>>>;
 
 /// What outlives a platform: the engine, the disk and the time. See the [module page](self).
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ pub struct Memory {
     engine: SharedEngine,
     storage: MemoryStorage,
     requests: Requests,
-    /// By which instances call others.
-    inner: Inner,
+    /// By which instances call others, once there is one.
+    inner: Arc<watch::Sender<Option<DataPath>>>,
     lives: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -99,7 +99,7 @@ impl Memory {
             storage: MemoryStorage::new(&clock, platform),
             clock,
             requests: Requests::new(),
-            inner: Inner::default(),
+            inner: Arc::default(),
             lives: Arc::default(),
         }
     }
@@ -245,7 +245,7 @@ struct Answering {
     instance: InstanceId,
     address: Address,
     engine: SharedEngine,
-    inner: Inner,
+    inner: Arc<watch::Sender<Option<DataPath>>>,
 }
 
 impl Answering {

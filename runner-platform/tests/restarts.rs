@@ -80,7 +80,6 @@ async fn load(platform: &Platform, at_once: usize, takes: Duration) {
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..at_once {
         let mut service = platform.service_of("hello").await.expect("it is there");
-        #[expect(clippy::disallowed_methods, reason = "clients are tasks of their own")]
         clients.spawn(async move {
             let request = Request::get("http://hello.localhost/")
                 .header("host", "hello.localhost")

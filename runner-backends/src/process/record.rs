@@ -21,7 +21,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -157,10 +157,18 @@ impl Directory {
         }
     }
 
+    /// On a full disk too, once there was one before: no call of a program that begins there may
+    /// fail for a number. A larger one has at least as many digits, so it is written whole.
     pub(super) fn remember_epoch(&self, fence: Fence) -> io::Result<()> {
-        let path = self.epoch_path(fence.platform);
+        let (path, text) = (self.epoch_path(fence.platform), fence.epoch.to_string());
         fs::create_dir_all(path.parent().unwrap_or(&self.0))?;
-        replace(&path, fence.epoch.to_string().as_bytes())
+        match replace(&path, text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let before = fs::File::options().write(true).open(&path);
+                before.and_then(|file| file.write_all_at(text.as_bytes(), 0)).map_err(|_| error)
+            }
+            replaced => replaced,
+        }
     }
 
     fn epoch_path(&self, platform: PlatformId) -> PathBuf {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use futures_util::StreamExt;
 use runner_backends::process::Process;
 use runner_core::{
-    backend::{ContainerBackend, LogLine, OutputStream},
+    backend::{ContainerBackend, Fence, LogLine, OutputStream},
     error::ErrorKind,
     id::InstanceId,
     time::Timestamp,
@@ -64,7 +64,13 @@ async fn fill(disk: &Path, outside: &Path, reserve: u64) {
     // Both are told of it: what is missing may be either's.
     if reserve > 0 {
         for number in [1, 2] {
-            note(&backend, id(number), "the disk is full: what is written from now on may").await;
+            note(
+                &backend,
+                fence(1),
+                id(number),
+                "the disk is full: what is written from now on may",
+            )
+            .await;
         }
     }
     while !outside.join("filled").exists() {
@@ -101,18 +107,27 @@ async fn fill(disk: &Path, outside: &Path, reserve: u64) {
         }
     }
 
+    // A program that begins on a full disk may do what needs no room.
+    let fence = fence(2);
+    backend.list(fence).await.expect("its epoch is written in the place of the one before");
+    backend.usage(fence, id(1)).await.expect("it is known");
+    assert_eq!(
+        backend.usage(super::bed::fence(1), id(1)).await.expect_err("it is over").kind(),
+        ErrorKind::Fenced
+    );
+
     fs::write(outside.join("go"), "").expect("not the small disk");
-    let again = note(&backend, id(1), "again").await;
+    let again = note(&backend, fence, id(1), "again").await;
     assert_eq!(again.stream, OutputStream::Stdout);
     if reserve > 0 {
         for number in [1, 2] {
-            let gap = note(&backend, id(number), "the disk was full from ").await;
+            let gap = note(&backend, fence, id(number), "the disk was full from ").await;
             assert_eq!(gap.stream, OutputStream::Backend);
             assert!(gap.text.ends_with(": lines are missing"), "{}", gap.text);
         }
     }
     for number in [1, 2] {
-        backend.stop(fence(1), id(number), GRACE).await.expect("a stop");
+        backend.stop(fence, id(number), GRACE).await.expect("a stop");
     }
     drop(backend);
     assert!(!disk.join("state/reserve").exists(), "nobody needs it any more");
@@ -120,8 +135,8 @@ async fn fill(disk: &Path, outside: &Path, reserve: u64) {
 }
 
 /// Waits for a line that begins so.
-async fn note(backend: &Process, instance: InstanceId, begins: &str) -> LogLine {
-    let lines = backend.logs(fence(1), instance, Timestamp::EPOCH).await.expect("logs");
+async fn note(backend: &Process, fence: Fence, instance: InstanceId, begins: &str) -> LogLine {
+    let lines = backend.logs(fence, instance, Timestamp::EPOCH).await.expect("logs");
     let mut fitting = lines.filter(|line| std::future::ready(line.text.starts_with(begins)));
     // It comes or it does not: so long is for a machine that has much else to do.
     let found = tokio::time::timeout(Duration::from_secs(30), fitting.next()).await;

@@ -48,11 +48,11 @@ use crate::{Error, builder::bind, driver::Entrance};
 /// # What instances are told
 ///
 /// Each is started with the door's address in [`RUNNER_SERVICES`](Self::VARIABLE), such as
-/// `http://127.0.0.1:7070`; of several addresses, the first. A service whose specification sets that
-/// variable, plain or secret, keeps its own. Instances that run go on with what they were told when
-/// they were started. So where they outlive the platform, the address has to be the same each time:
-/// a port that is named, or a socket that is handed in. With port 0 those that were taken up know
-/// the port of before, and find nobody there until they are started anew.
+/// `http://127.0.0.1:7070`; of several addresses, the first. A service whose specification sets
+/// that variable, plain or secret, keeps its own. Instances that run go on with what they were told
+/// when they were started. So where they outlive the platform, the address has to be the same each
+/// time: a port that is named, or a socket that is handed in. With port 0 those that were taken up
+/// know the port of before, and find nobody there until they are started anew.
 ///
 /// # What is the same as from outside
 ///

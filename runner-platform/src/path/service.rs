@@ -321,8 +321,9 @@ const LEFT: u16 = 499;
 
 /// The target of the log that `observability.access_log` turns on: one event of level INFO for
 /// each request of the service, when its answer begins, or with the status 499 and the reason
-/// `left` when nobody waits for it any more: its client has gone, or was cut off by its server. A request that came by the inner door has
-/// `hops`: one for a call of an instance, two for a call that was made to answer one, and so on.
+/// `left` when nobody waits for it any more: its client has gone, or was cut off by its server. A
+/// request that came by the inner door has `hops`: one for a call of an instance, two for a call
+/// that was made to answer one, and so on.
 pub const ACCESS_LOG: &str = "runner_platform::access";
 
 /// The fields that carry a trace: of the W3C, and of those before it.

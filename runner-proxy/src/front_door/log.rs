@@ -21,8 +21,8 @@ use crate::{
 ///
 /// An upgraded connection is one line as well, about the request that opened it: it is written when
 /// the 101 (over HTTP/2, the 200) was handed over, so `duration_ms` is how long that took, and what
-/// goes through the tunnel after it is in neither count of bytes. How many tunnels there are is what
-/// [`DoorCounters::upgraded`](super::DoorCounters::upgraded) says.
+/// goes through the tunnel after it is in neither count of bytes. How many tunnels there were is
+/// what [`DoorCounters::upgraded`](super::DoorCounters::upgraded) says.
 pub const ACCESS_LOG: &str = "runner_proxy::access";
 
 /// One request, as far as it is known.

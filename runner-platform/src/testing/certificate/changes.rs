@@ -177,6 +177,8 @@ impl<'a> Changes<'a> {
             {
                 return;
             }
+            // Where it is refused at once, on a full disk for example, it will be for a while.
+            pause(AGAIN).await;
         }
     }
 
@@ -297,3 +299,5 @@ impl<'a> Changes<'a> {
 /// a service's spans together, starts that are given up included.
 const BOUND: Duration = Duration::from_secs(90);
 const LOOK: Duration = Duration::from_millis(50);
+/// After how long what was refused is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
