@@ -10,8 +10,6 @@ mod inner;
 mod lists;
 mod recovery;
 
-pub(crate) use self::follow::Birth;
-
 use std::{
     collections::BTreeMap,
     future::poll_fn,
@@ -40,7 +38,7 @@ use crate::{
     DataPath, Error, Operation,
     actor::{Actor, Over, Place},
     events::Happening,
-    message::{Aftermath, Message, Request},
+    message::{Aftermath, Birth, Message, Request},
     path::{self, Way},
     shared::{Entry, ListAsk, Shared, Stage},
 };

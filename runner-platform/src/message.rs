@@ -9,7 +9,7 @@ use runner_core::{
 };
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::{Error, LogsFrom, Operation, describe::Description, driver::Birth};
+use crate::{Error, LogsFrom, Operation, describe::Description};
 
 /// What becomes of instances when the platform ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,4 +52,15 @@ pub(crate) enum Message {
         aftermath: Aftermath,
         until: Timestamp,
     },
+}
+
+/// What those who follow have to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Birth {
+    /// An instance is there.
+    Born(InstanceId),
+    /// A service is gone, and all of its instances.
+    Gone(ServiceId),
+    /// The platform ends.
+    Over(Aftermath),
 }

@@ -23,9 +23,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 
 use crate::{
     clock::Clock,
-    driver::Birth,
     events::Happening,
-    message::{Message, Request},
+    message::{Birth, Message, Request},
     operation::Followed,
     path::{Paths, Way},
     random::Ids,

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Actor, answer::Answer};
-use crate::{InnerDoor, driver::Birth, shared::ListAsk, within::answer_within};
+use crate::{InnerDoor, message::Birth, shared::ListAsk, within::answer_within};
 
 impl Actor {
     pub(super) fn answered(&mut self, answer: Answer) {

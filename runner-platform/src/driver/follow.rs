@@ -23,20 +23,9 @@ use tokio::{
 
 use crate::{
     logs::{LINES, LogsFrom},
-    message::{Aftermath, Follow},
+    message::{Aftermath, Birth, Follow},
     shared::{ListAsk, Shared},
 };
-
-/// What those who follow have to know.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Birth {
-    /// An instance is there.
-    Born(InstanceId),
-    /// A service is gone, and all of its instances.
-    Gone(ServiceId),
-    /// The platform ends.
-    Over(Aftermath),
-}
 
 type Line = (InstanceId, LogLine);
 

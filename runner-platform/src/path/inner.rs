@@ -6,7 +6,6 @@
 
 use std::{fmt, net::SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use runner_core::{Error as CoreError, id::ServiceName};
 use runner_proxy::{
     front_door::Listener,
@@ -14,7 +13,7 @@ use runner_proxy::{
 };
 use tokio::net::TcpListener;
 
-use super::{DataPath, service::ServicePath};
+use super::{DataPath, hops::MAX_HOPS, service::ServicePath};
 use crate::{Error, builder::bind, driver::Entrance};
 
 /// A further door, by which services reach each other by name; given to
@@ -268,45 +267,9 @@ impl Names {
     }
 }
 
-/// Through how many services a request has come, as it says itself. Of what is no number nothing
-/// is believed; of several the most.
-pub(super) fn hops_of(headers: &HeaderMap) -> u32 {
-    let fields = headers.get_all(&HOPS).iter().filter_map(|field| field.to_str().ok());
-    let numbers = fields.flat_map(|field| field.split(',')).map(|word| word.trim().parse::<u32>());
-    numbers.filter_map(Result::ok).max().unwrap_or(0)
-}
-
-/// Tells an instance that its request has come through so many.
-pub(super) fn write_hops(headers: &mut HeaderMap, hops: u32) {
-    headers.insert(HOPS.clone(), HeaderValue::from(hops));
-}
-
-/// What a stranger writes there is worth nothing.
-pub(super) fn remove_hops(headers: &mut HeaderMap) {
-    headers.remove(&HOPS);
-}
-
-static HOPS: HeaderName = HeaderName::from_static("x-runner-hops");
-
-/// See [`InnerDoor::max_hops`].
-pub(super) const MAX_HOPS: u32 = 16;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hops_are_read_as_what_can_be_believed() {
-        let read = |fields: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for field in fields {
-                headers.append(HOPS.clone(), HeaderValue::from_static(field));
-            }
-            hops_of(&headers)
-        };
-        assert_eq!((read(&[]), read(&["3"]), read(&["3, 5", "4"])), (0, 3, 5));
-        assert_eq!((read(&["many"]), read(&["-1"]), read(&["9999999999"])), (0, 0, 0));
-    }
 
     #[test]
     fn a_service_has_its_name_and_its_label() {

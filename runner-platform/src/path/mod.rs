@@ -5,6 +5,7 @@
 //! inside each queue.
 
 mod answer;
+mod hops;
 mod inner;
 mod limited;
 mod reach;

@@ -27,7 +27,7 @@ use tower_service::Service;
 use super::{
     Reach,
     answer::{self, Reader},
-    inner::{self, MAX_HOPS},
+    hops::{self, MAX_HOPS},
     limited::{Limited, LimitedBody, PathError},
     rules::{Rulebook, Rules, TurnedAway},
 };
@@ -109,7 +109,7 @@ where
             return PathFuture { on: On::TurnedAway(response), rules, session: None, logged };
         }
         if self.inside {
-            inner::write_hops(&mut parts.headers, hops);
+            hops::write_hops(&mut parts.headers, hops);
             parts.extensions.insert(FromInside);
         }
         if rules.cuts_traces {
@@ -134,9 +134,9 @@ impl ServicePath {
     /// outside, whatever it says.
     fn hops(&self, headers: &mut HeaderMap) -> u32 {
         match (self.inside, self.max_hops) {
-            (true, _) => inner::hops_of(headers).saturating_add(1),
+            (true, _) => hops::hops_of(headers).saturating_add(1),
             (false, Some(_)) => {
-                inner::remove_hops(headers);
+                hops::remove_hops(headers);
                 0
             }
             // Nobody reads it.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::scenario::DAY;
 use crate::{InvalidPolicy, Prices};
 
 /// What is paid for.
@@ -100,3 +99,6 @@ impl PriceTable {
         }
     }
 }
+
+/// Times are counted in nanoseconds, of which a day leaves room for sums.
+pub(super) const DAY: f64 = 86_400.0;

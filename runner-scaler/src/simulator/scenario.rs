@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cost::PriceTable;
+use super::cost::{DAY, PriceTable};
 use crate::{Limits, Objective, wait_below};
 
 /// What a run assumes. It is printed with every table, since no figure means anything without it.
@@ -156,6 +156,4 @@ impl Scenario {
     }
 }
 
-/// Times are counted in nanoseconds, of which a day leaves room for sums.
-pub(super) const DAY: f64 = 86_400.0;
 pub(super) const SECOND: u64 = 1_000_000_000;
