@@ -320,7 +320,9 @@ impl CauseCode {
             Self::NotApproved => "deploy again when somebody is there to approve",
             Self::SecretMissing => "create the secret, or allow the platform to read it",
             Self::SecretsUnavailable => "see whether the store of the secrets is up",
-            Self::ImageNotFound => "check the image's name and tag, and that it was pushed",
+            Self::ImageNotFound => {
+                "check the image's name and tag, and that it was pushed; of a command its path"
+            }
             Self::ImageDenied => "give source.credentials that may pull the image",
             Self::RegistryUnavailable => "see whether the registry can be reached from here",
             Self::BuildFailed => "read the lines of the build",
@@ -355,7 +357,7 @@ impl CauseCode {
             Self::NotApproved => "nobody approved it in time",
             Self::SecretMissing => "a secret is not there or may not be read",
             Self::SecretsUnavailable => "the store of the secrets does not answer",
-            Self::ImageNotFound => "the image is not there",
+            Self::ImageNotFound => "what is to run is not there",
             Self::ImageDenied => "the image may not be read",
             Self::RegistryUnavailable => "the registry does not answer",
             Self::BuildFailed => "the build failed",
