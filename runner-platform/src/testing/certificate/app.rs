@@ -19,101 +19,59 @@ use tokio::{
 };
 
 use super::{
-    roles::{Role, block_on},
+    own::block_on,
+    roles::{App, Manner, Role},
     services::{Question, filler, sum},
     time::pause,
 };
 
-/// What it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct App {
-    /// Of which test, as the process is found by.
-    pub(super) run: String,
-    pub(super) service: String,
-    pub(super) version: String,
-    pub(super) manner: Manner,
+pub(super) fn run(app: App) -> ExitCode {
+    if app.manner == Manner::Crashes {
+        say("it is of no use");
+        return ExitCode::from(7);
+    }
+    // What an instance starts ends with it, however that ends. Its output is no pipe of ours.
+    let child = Role::Child(app.run.clone()).command().stdout(Stdio::null()).spawn();
+    let code = block_on(listen(app));
+    if let Ok(mut child) = child {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    code
 }
 
-/// How it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
-    Well,
-    /// Answers requests and fails every probe.
-    NeverHealthy,
-    /// Ends before it listens.
-    Crashes,
-}
-
-impl App {
-    pub(super) fn parse(words: &[&str]) -> Option<Self> {
-        let [run, service, version, manner] = words else { return None };
-        let manner = match *manner {
-            "well" => Manner::Well,
-            "never-healthy" => Manner::NeverHealthy,
-            "crashes" => Manner::Crashes,
-            _ => return None,
-        };
-        let [run, service, version] = [run, service, version].map(|word| (*word).to_owned());
-        Some(Self { run, service, version, manner })
-    }
-
-    pub(super) fn words(&self) -> Vec<String> {
-        let manner = match self.manner {
-            Manner::Well => "well",
-            Manner::NeverHealthy => "never-healthy",
-            Manner::Crashes => "crashes",
-        };
-        [&*self.run, &*self.service, &*self.version, manner].map(str::to_owned).to_vec()
-    }
-
-    pub(super) fn run(self) -> ExitCode {
-        if self.manner == Manner::Crashes {
-            say("it is of no use");
-            return ExitCode::from(7);
-        }
-        // What an instance starts ends with it, however that ends. Its output is no pipe of ours.
-        let child = Role::Child(self.run.clone()).command().stdout(Stdio::null()).spawn();
-        let code = block_on(self.serve());
-        if let Ok(mut child) = child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        code
-    }
-
-    async fn serve(self) -> ExitCode {
-        let Ok(mut asked_to_end) = signal(SignalKind::terminate()) else {
+async fn listen(app: App) -> ExitCode {
+    let Ok(mut asked_to_end) = signal(SignalKind::terminate()) else {
+        return ExitCode::FAILURE;
+    };
+    pause(START).await;
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(8080);
+    let listener = match TcpListener::bind(("127.0.0.1", port)).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            say(&format!("cannot listen on port {port}: {error}"));
             return ExitCode::FAILURE;
-        };
-        pause(START).await;
-        let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(8080);
-        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
-            Ok(listener) => listener,
-            Err(error) => {
-                say(&format!("cannot listen on port {port}: {error}"));
-                return ExitCode::FAILURE;
-            }
-        };
-        let app = Arc::new((self, AtomicBool::new(false)));
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => {
-                    let Ok((stream, _)) = accepted else { continue };
-                    let app = Arc::clone(&app);
-                    connections.spawn(async move {
-                        let _ = serve(stream, &app.0, &app.1).await;
-                    });
-                }
-                Some(_) = connections.join_next() => {}
-                _ = asked_to_end.recv() => break,
-            }
         }
-        drop(listener);
-        // Requests under way are finished; connections without one are closed after a while.
-        let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
-        ExitCode::SUCCESS
+    };
+    let app = Arc::new((app, AtomicBool::new(false)));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                let app = Arc::clone(&app);
+                connections.spawn(async move {
+                    let _ = serve(stream, &app.0, &app.1).await;
+                });
+            }
+            Some(_) = connections.join_next() => {}
+            _ = asked_to_end.recv() => break,
+        }
     }
+    drop(listener);
+    // Requests under way are finished; connections without one are closed after a while.
+    let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    ExitCode::SUCCESS
 }
 
 /// Answers what comes by one connection, until it is closed.

@@ -13,12 +13,11 @@ use runner_core::{
 };
 
 use super::{
-    app::Manner,
     control::{Answer, Question, Seen},
     log::{Change, End, Event},
-    roles::Role,
+    roles::{Manner, Role},
     services::{Fleet, Kind, Wish},
-    stage::Stage,
+    stage::{Stage, count},
     time::{now, pause},
 };
 
@@ -229,7 +228,7 @@ impl<'a> Changes<'a> {
         self.stage.write(&Event::Asked { number, service, change, at: now() });
         let (end, words) = match self.ask(&question, &before).await {
             Accepted::Never(words) => {
-                super::stage::count(&self.stage.counts.refused);
+                count(&self.stage.counts.refused);
                 (End::NeverBegan, words)
             }
             Accepted::As(operation) => {

@@ -2,7 +2,7 @@
 //!
 //! It is one in memory, in a namespace of the test's own. Where that is not to be had the journal
 //! is kept on a medium that refuses to be written while a file says so, and the backend is told by
-//! [`Place::is_full`](super::Place).
+//! [`Place::is_full`].
 
 use std::{
     fs::{self, File},
@@ -17,6 +17,17 @@ use rustix::fs::statvfs;
 
 use super::log::Files;
 use crate::{Error, PlatformBuilder, journal::DiskJournal};
+
+/// Where a platform under test keeps what it has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Place {
+    /// For the backend alone. The disk is small: some megabytes.
+    pub directory: PathBuf,
+    /// The disk cannot be filled here: a backend that keeps a reserve for records is to take it for
+    /// full while this says so, as it is when the backend is made.
+    pub is_full: bool,
+}
 
 /// The disk, as the stage has it.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{
     log::{Files, Line, Log, Outcome},
+    own::block_on,
     request::ask,
-    roles::block_on,
     services::{KINDS, Kind},
     time::now,
 };

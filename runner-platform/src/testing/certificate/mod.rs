@@ -44,35 +44,31 @@
 
 mod app;
 mod changes;
+mod conduct;
 mod control;
 mod disk;
 mod hurt;
 mod judge;
 mod load;
 mod log;
+mod own;
 mod platform;
 mod processes;
 mod request;
 mod roles;
+mod say;
 mod services;
 mod stage;
 mod time;
 mod wishes;
 
-use std::{path::PathBuf, process::ExitCode};
+pub use self::disk::Place;
+
+use std::process::ExitCode;
 
 use runner_core::{Error, backend::ContainerBackend};
 
-/// Where a platform under test keeps what it has.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Place {
-    /// For the backend alone. The disk is small: some megabytes.
-    pub directory: PathBuf,
-    /// The disk cannot be filled here: a backend that keeps a reserve for records is to take it for
-    /// full while this says so, as it is when the backend is made.
-    pub is_full: bool,
-}
+use self::roles::Role;
 
 /// Is the whole of a program that puts a platform over this backend to the test, by its arguments
 /// (`--minutes`, `--seed`, `--help`); `program` is what it is called. The last line that it prints
@@ -85,8 +81,20 @@ pub fn certify<B: ContainerBackend>(
     backend: impl Fn(&Place) -> Result<B, Error>,
 ) -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match roles::Role::of(&words) {
-        Some(role) => role.play(&backend),
+    match Role::of(&words) {
+        Some(role) => play(role, &backend),
         None => wishes::obey(program, &words),
+    }
+}
+
+/// Is the part that this process was started as, to its end.
+fn play<B: ContainerBackend>(role: Role, backend: &dyn Fn(&Place) -> Result<B, Error>) -> ExitCode {
+    match role {
+        Role::Stage(plan) => conduct::conduct(&plan),
+        Role::Load(place) => load::run(&place),
+        Role::Platform(place, shift) => platform::run(&place, shift, backend),
+        Role::Judge(place, kills) => judge::run(&place, kills),
+        Role::App(app) => app::run(app),
+        Role::Child(_) => app::stay(),
     }
 }

@@ -22,9 +22,8 @@ use tokio::{
 };
 
 use super::{
-    Place,
     control::{Answer, Question, Seen, read, write},
-    disk,
+    disk::{self, Place},
     log::Files,
 };
 use crate::{Aftermath, Error, Operation, Platform, PlatformBuilder};

@@ -1,19 +1,17 @@
-//! The parts of a test, each the same program once more.
+//! The parts of a test, each the same program once more, and the words by which it is told which.
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, Stdio},
 };
 
-use runner_core::{Error, backend::ContainerBackend};
-
-use super::{Place, app, judge, load, platform, stage};
+use super::own::own_path;
 
 /// What a process was started as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Conducts the test, in a namespace of its own where that is to be had.
-    Stage(stage::Plan),
+    Stage(Plan),
     /// Asks, and writes down what became of it.
     Load(PathBuf),
     /// The platform under test, at a time that is so many seconds away from the true one.
@@ -21,9 +19,39 @@ pub(super) enum Role {
     /// Reads both logs.
     Judge(PathBuf, u32),
     /// An instance.
-    App(app::App),
+    App(App),
     /// What an instance has started beside itself.
     Child(String),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) program: String,
+    pub(super) seconds: u64,
+    pub(super) seed: u64,
+    /// In namespaces of users and mounts of its own.
+    pub(super) in_namespace: bool,
+}
+
+/// What an instance is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct App {
+    /// Of which test, as the process is found by.
+    pub(super) run: String,
+    pub(super) service: String,
+    pub(super) version: String,
+    pub(super) manner: Manner,
+}
+
+/// How an instance does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    Well,
+    /// Answers requests and fails every probe.
+    NeverHealthy,
+    /// Ends before it listens.
+    Crashes,
 }
 
 impl Role {
@@ -32,11 +60,11 @@ impl Role {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let [MARK, role, rest @ ..] = &*words else { return None };
         Some(match (*role, rest) {
-            ("stage", rest) => Self::Stage(stage::Plan::parse(rest)?),
+            ("stage", rest) => Self::Stage(Plan::parse(rest)?),
             ("load", [place]) => Self::Load(place.into()),
             ("platform", [place, shift]) => Self::Platform(place.into(), shift.parse().ok()?),
             ("judge", [place, kills]) => Self::Judge(place.into(), kills.parse().ok()?),
-            ("app", rest) => Self::App(app::App::parse(rest)?),
+            ("app", rest) => Self::App(App::parse(rest)?),
             ("child", [run]) => Self::Child((*run).to_owned()),
             _ => return None,
         })
@@ -64,32 +92,46 @@ impl Role {
         command.args(self.words()).stdin(Stdio::null()).process_group(0);
         command
     }
+}
 
-    pub(super) fn play<B: ContainerBackend>(
-        self,
-        backend: &dyn Fn(&Place) -> Result<B, Error>,
-    ) -> ExitCode {
-        match self {
-            Self::Stage(plan) => stage::conduct(&plan),
-            Self::Load(place) => load::run(&place),
-            Self::Platform(place, shift) => platform::run(&place, shift, backend),
-            Self::Judge(place, kills) => judge::run(&place, kills),
-            Self::App(app) => app.run(),
-            Self::Child(_) => app::stay(),
-        }
+impl Plan {
+    pub(super) fn parse(words: &[&str]) -> Option<Self> {
+        let [program, seconds, seed, in_namespace] = words else { return None };
+        Some(Self {
+            program: (*program).to_owned(),
+            seconds: seconds.parse().ok()?,
+            seed: seed.parse().ok()?,
+            in_namespace: in_namespace.parse().ok()?,
+        })
+    }
+
+    pub(super) fn words(&self) -> Vec<String> {
+        let Self { program, seconds, seed, in_namespace } = self;
+        vec![program.clone(), seconds.to_string(), seed.to_string(), in_namespace.to_string()]
     }
 }
 
-/// The program that runs, as it can be started once more.
-pub(super) fn own_path() -> String {
-    let own = std::env::current_exe().expect("a program on Linux knows its path");
-    own.to_string_lossy().into_owned()
-}
+impl App {
+    pub(super) fn parse(words: &[&str]) -> Option<Self> {
+        let [run, service, version, manner] = words else { return None };
+        let manner = match *manner {
+            "well" => Manner::Well,
+            "never-healthy" => Manner::NeverHealthy,
+            "crashes" => Manner::Crashes,
+            _ => return None,
+        };
+        let [run, service, version] = [run, service, version].map(|word| (*word).to_owned());
+        Some(Self { run, service, version, manner })
+    }
 
-/// One runtime on one thread, for a part that needs no more.
-pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("the system gives a part of the test its poll").block_on(work)
+    pub(super) fn words(&self) -> Vec<String> {
+        let manner = match self.manner {
+            Manner::Well => "well",
+            Manner::NeverHealthy => "never-healthy",
+            Manner::Crashes => "crashes",
+        };
+        [&*self.run, &*self.service, &*self.version, manner].map(str::to_owned).to_vec()
+    }
 }
 
 /// What comes before all else on the command line of a part.

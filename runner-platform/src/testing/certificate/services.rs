@@ -5,8 +5,8 @@ use std::time::Duration;
 use runner_core::spec::{ServiceBuilder, ServiceSpec};
 
 use super::{
-    app::{App, Manner},
-    roles::{Role, own_path},
+    own::own_path,
+    roles::{App, Manner, Role},
 };
 
 /// A service, and what is asked of it.

@@ -1,4 +1,5 @@
-//! Conducts a test: sets all up, hurts it, brings it to rest, and has it judged.
+//! The stage: what those share who conduct a test, change what runs and hurt it, and what any of
+//! them may do: begin and end the platform, ask it, write down what was done, and roll the dice.
 
 use std::{
     cell::{Cell, RefCell},
@@ -7,58 +8,27 @@ use std::{
     io,
     net::TcpListener,
     os::fd::OwnedFd,
-    process::{Child, ExitCode, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
 use runner_core::testing::random::SplitMix64;
 use tokio::{
     net::TcpSocket,
-    signal::unix::{SignalKind, signal},
     time::{Instant, timeout},
 };
 
 use super::{
-    changes::Changes,
     control::{Answer, Question, Seen, ask},
     disk::Disk,
-    hurt, judge,
     log::{Event, Files, Log},
     processes,
-    roles::{Role, block_on},
-    services::{KINDS, Kind},
+    roles::{Plan, Role},
+    say::complain,
     time::{now, pause},
-    wishes::{complain, say},
 };
 
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) program: String,
-    pub(super) seconds: u64,
-    pub(super) seed: u64,
-    /// In namespaces of users and mounts of its own.
-    pub(super) in_namespace: bool,
-}
-
-impl Plan {
-    pub(super) fn parse(words: &[&str]) -> Option<Self> {
-        let [program, seconds, seed, in_namespace] = words else { return None };
-        Some(Self {
-            program: (*program).to_owned(),
-            seconds: seconds.parse().ok()?,
-            seed: seed.parse().ok()?,
-            in_namespace: in_namespace.parse().ok()?,
-        })
-    }
-
-    pub(super) fn words(&self) -> Vec<String> {
-        let Self { program, seconds, seed, in_namespace } = self;
-        vec![program.clone(), seconds.to_string(), seed.to_string(), in_namespace.to_string()]
-    }
-}
-
-/// Everything that the parts of the conducting share; they take turns on one thread.
+/// Everything that they share; they take turns on one thread.
 pub(super) struct Stage {
     program: String,
     pub(super) files: Files,
@@ -69,7 +39,7 @@ pub(super) struct Stage {
     /// What they are about to do is the last.
     pub(super) is_ending: Cell<bool>,
     /// What was wrong is to be found out.
-    keep_logs: Cell<bool>,
+    pub(super) keep_logs: Cell<bool>,
     events: Log,
     dice: RefCell<SplitMix64>,
     clients: TcpListener,
@@ -97,50 +67,8 @@ pub(super) fn count(of: &Cell<u32>) {
     of.set(of.get() + 1);
 }
 
-pub(super) fn conduct(plan: &Plan) -> ExitCode {
-    block_on(async {
-        let mut interrupts = Vec::new();
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
-            interrupts.extend(signal(kind).ok());
-        }
-        let Ok([mut first, mut second, mut third]) = <[_; 3]>::try_from(interrupts) else {
-            return fail_at_once(plan, "signals cannot be listened for");
-        };
-        let stage = match Stage::new(plan).await {
-            Ok(stage) => stage,
-            Err(error) => return fail_at_once(plan, &format!("it cannot be set up: {error}")),
-        };
-        let done = tokio::select! {
-            done = stage.perform_and_judge(plan) => done.map_err(|error| Some(error.to_string())),
-            _ = first.recv() => Err(None),
-            _ = second.recv() => Err(None),
-            _ = third.recv() => Err(None),
-        };
-        stage.keep_logs.set(!matches!(done, Ok(true) | Err(None)));
-        drop(stage);
-        match done {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(Some(why)) => fail(plan, &why),
-            // As a shell has it for a program that was ended by Ctrl-C.
-            Err(None) => ExitCode::from(130),
-        }
-    })
-}
-
-/// Before there is anything to judge.
-fn fail_at_once(plan: &Plan, why: &str) -> ExitCode {
-    say(&judge::nothing());
-    fail(plan, why)
-}
-
-fn fail(plan: &Plan, why: &str) -> ExitCode {
-    complain(&plan.program, why);
-    ExitCode::FAILURE
-}
-
 impl Stage {
-    async fn new(plan: &Plan) -> io::Result<Self> {
+    pub(super) async fn new(plan: &Plan) -> io::Result<Self> {
         let name = format!("certificate-{}-{:x}", std::process::id(), now());
         let files = Files(std::env::temp_dir().join(name));
         fs::create_dir(&files.0)?;
@@ -166,75 +94,6 @@ impl Stage {
             ran: Cell::new(0),
             runs_since: Cell::new(None),
         })
-    }
-
-    /// The whole of it; whether all was well. What could not be brought to its end is judged too,
-    /// and is not well.
-    async fn perform_and_judge(&self, plan: &Plan) -> io::Result<bool> {
-        let performed = self.perform(plan).await;
-        if let Err(error) = &performed {
-            self.write(&Event::Wrong { words: error.to_string(), at: now() });
-            // What the load has under way comes to its end, or is lost.
-            let _ = fs::remove_file(self.files.address());
-            if let Some(mut load) = self.load.take() {
-                let _ = self.wait_for(&mut load, "the load").await;
-            }
-        }
-        self.look_for_panics();
-        let mut judge = Role::Judge(self.files.0.clone(), self.least_kills(plan)).command();
-        let judged = judge.stdin(Stdio::null()).status()?.success();
-        performed.map(|()| judged)
-    }
-
-    async fn perform(&self, plan: &Plan) -> io::Result<()> {
-        self.begin_platform(0).await?;
-        let mut changes: Vec<Changes<'_>> =
-            KINDS.iter().map(|one| Changes::new(self, one)).collect();
-        for service in &mut changes {
-            service.create().await?;
-        }
-        let size = self.disk.shrink(ROOM)?;
-        if size > 0 {
-            say(&format!("the disk of journal and logs has {} KiB", size >> 10));
-        }
-        let load = Role::Load(self.files.0.clone())
-            .command()
-            .stdout(File::create(self.files.counts())?)
-            .spawn()?;
-        self.load.replace(Some(load));
-        let until = Instant::now() + Duration::from_secs(plan.seconds);
-        let [first, second, third, fourth] = &mut changes[..] else {
-            return Err(io::Error::other("there are four services"));
-        };
-        tokio::join!(
-            first.keep_changing(),
-            second.keep_changing(),
-            third.keep_changing(),
-            fourth.keep_changing(),
-            hurt::platforms(self),
-            hurt::instances(self),
-            hurt::disk(self),
-            self.tell(until),
-        );
-        say("all is brought to rest");
-        for kind in &KINDS {
-            self.wait_for_rest(kind).await;
-        }
-        fs::remove_file(self.files.address())?;
-        if let Some(mut load) = self.load.take() {
-            self.wait_for(&mut load, "the load").await?;
-        }
-        self.end_platform().await;
-        for found in processes::of_run(&self.files.run()) {
-            let (process, words) = (found.process, found.words());
-            self.write(&Event::Orphan { process, words, at: now() });
-        }
-        Ok(())
-    }
-
-    /// At least a hundred in an hour.
-    fn least_kills(&self, plan: &Plan) -> u32 {
-        u32::try_from(plan.seconds * 100 / 3_600).unwrap_or(u32::MAX)
     }
 
     pub(super) fn write(&self, event: &Event) {
@@ -326,7 +185,7 @@ impl Stage {
         }
     }
 
-    /// Ends it in an orderly way; instances stay.
+    /// Ends it in an orderly way; instances stay where `leave` says so.
     pub(super) async fn end_orderly(&self, leave: bool) {
         let from = now();
         let ended = self.ask(&Question::End { leave }).await;
@@ -339,10 +198,6 @@ impl Stage {
         }
         self.gone();
         self.write(&Event::PlatformEnded { from, gone: now() });
-    }
-
-    async fn end_platform(&self) {
-        self.end_orderly(false).await;
     }
 
     /// Says so if it has ended without being asked.
@@ -358,6 +213,23 @@ impl Stage {
         false
     }
 
+    pub(super) fn begin_load(&self) -> io::Result<()> {
+        let load = Role::Load(self.files.0.clone())
+            .command()
+            .stdout(File::create(self.files.counts())?)
+            .spawn()?;
+        self.load.replace(Some(load));
+        Ok(())
+    }
+
+    /// Until it has ended, if there is one.
+    pub(super) async fn wait_for_load(&self) -> io::Result<()> {
+        match self.load.take() {
+            Some(mut load) => self.wait_for(&mut load, "the load").await,
+            None => Ok(()),
+        }
+    }
+
     async fn wait_for(&self, child: &mut Child, what: &str) -> io::Result<()> {
         let began = Instant::now();
         while child.try_wait()?.is_none() {
@@ -367,63 +239,6 @@ impl Stage {
             pause(STEP).await;
         }
         Ok(())
-    }
-
-    /// Until it has ended what it does, and has the processes that it says it has.
-    async fn wait_for_rest(&self, kind: &Kind) {
-        let began = self.uptime();
-        loop {
-            let seen = self.see(kind.name).await;
-            let mut found = processes::of_run(&self.files.run());
-            found.retain(|one| one.service() == Some(kind.name));
-            let words = match seen {
-                Some(seen) if !seen.is_busy && seen.instances == found.len() => return,
-                Some(seen) => seen.words,
-                None => "it does not answer".to_owned(),
-            };
-            if self.uptime().saturating_sub(began) > REST {
-                let words = format!("{} is not at rest: {words}, {found:?}", kind.name);
-                self.write(&Event::Stuck { number: 0, words, at: now() });
-                return;
-            }
-            pause(LOOK).await;
-        }
-    }
-
-    /// A task of the platform that panicked is begun anew, and was wrong all the same.
-    fn look_for_panics(&self) {
-        let said = fs::read_to_string(self.files.platform()).unwrap_or_default();
-        for line in said.lines().filter(|line| line.contains("panicked at")) {
-            self.write(&Event::Wrong { words: line.to_owned(), at: now() });
-        }
-    }
-
-    /// Says every few seconds how far it is, until it is over.
-    async fn tell(&self, until: Instant) {
-        let began = Instant::now();
-        let whole = until.saturating_duration_since(began).as_secs();
-        while Instant::now() < until {
-            pause(TELL.min(until.saturating_duration_since(Instant::now()))).await;
-            let counts = fs::read_to_string(self.files.counts()).unwrap_or_default();
-            let last = counts.lines().last().unwrap_or("0 0");
-            let (sent, answered) = last.split_once(' ').unwrap_or(("0", "0"));
-            let [kills, restarts, killed, stopped, filled] = [
-                &self.counts.platform_kills,
-                &self.counts.restarts,
-                &self.counts.killed,
-                &self.counts.stopped,
-                &self.counts.filled,
-            ]
-            .map(Cell::get);
-            let changes = self.counts.changes.get();
-            say(&format!(
-                "{:>4} of {whole} s: {answered} of {sent} requests answered; platform killed \
-                 {kills}, restarted {restarts}; instances killed {killed}, stopped {stopped}; \
-                 disk full {filled}; {changes} changes",
-                began.elapsed().as_secs()
-            ));
-        }
-        self.is_ending.set(true);
     }
 }
 
@@ -445,14 +260,9 @@ impl Drop for Stage {
     }
 }
 
-/// What the disk has beside what setting up took.
-const ROOM: u64 = 4 << 20;
 const BACKLOG: u32 = 4_096;
 const STEP: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_millis(50);
-const TELL: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(40);
 /// For how long something is waited for that must come.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// For how long the platform may take to come to rest.
-const REST: Duration = Duration::from_secs(60);

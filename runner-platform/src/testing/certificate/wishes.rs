@@ -1,4 +1,4 @@
-//! What a person says on the command line, and what is said to them.
+//! What a person says on the command line, and how a test begins.
 
 use std::{
     io::{self, Write as _},
@@ -8,8 +8,10 @@ use std::{
 };
 
 use super::{
-    roles::{Role, own_path},
-    stage::{self, Plan},
+    conduct::conduct,
+    own::own_path,
+    roles::{Plan, Role},
+    say::{complain, say},
 };
 
 fn help(program: &str) -> String {
@@ -81,7 +83,7 @@ fn begin(mut plan: Plan) -> ExitCode {
     plan.in_namespace = may_mount();
     if !plan.in_namespace {
         say("no namespace with a disk of its own is to be had here: a full disk is injected");
-        return stage::conduct(&plan);
+        return conduct(&plan);
     }
     let words = Role::Stage(plan.clone()).words();
     let error = Command::new("unshare").args(NAMESPACES).arg(own_path()).args(words).exec();
@@ -101,15 +103,6 @@ fn may_mount() -> bool {
 fn some_seed() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::from(now.subsec_micros())
-}
-
-/// Says something to who looks on.
-pub(super) fn say(words: &str) {
-    let _ = writeln!(io::stdout().lock(), "{words}");
-}
-
-pub(super) fn complain(program: &str, why: &str) {
-    let _ = writeln!(io::stderr().lock(), "{program}: {why}");
 }
 
 const NAMESPACES: [&str; 4] = ["--user", "--map-root-user", "--mount", "--"];

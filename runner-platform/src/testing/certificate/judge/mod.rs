@@ -21,7 +21,7 @@ use self::{
 };
 use super::{
     log::{Change, End, Event, Files, Line, Outcome, read},
-    wishes::{complain, say},
+    say::{complain, say},
 };
 
 /// What a test came to: its last line.
