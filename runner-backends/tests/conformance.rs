@@ -69,8 +69,8 @@ fn examine(scratch: &Scratch, settings: impl Fn(BackendKit) -> BackendKit, most:
         let backend = Process::builder(&directory)
             .ports(ports.clone())
             .port_claims(directory.join("claims"))
-            // A thousand instances in a minute need ports that rest for less than one.
-            .port_rest(Duration::from_secs(1))
+            // They go through hundreds of ports in a second, and none is to run out of them.
+            .port_rest(Duration::from_millis(100))
             .max_instances(most)
             .build()?;
         Ok(Arc::new(backend) as Arc<dyn ContainerBackend>)
