@@ -89,6 +89,24 @@ fn the_last_goes_when_nothing_came_for_the_time_to_zero() {
 }
 
 #[test]
+fn no_other_delay_keeps_what_the_time_to_zero_takes() {
+    let delays = || AppRunner::default().between(0, 5).scale_in_delay(secs(120));
+    let mut engine = engine(delays().standby_after(secs(30)).zero_after(secs(9)));
+    assert_eq!(engine.decide(&seen(0, 30, 0, at(0)), at(0)).active, 3);
+    let kept = engine.decide(&seen(3, 0, 0, at(1)), at(1));
+    assert_eq!((kept.active, kept.total(), kept.until), (3, 3, Some(at(9))));
+    assert_eq!(engine.decide(&seen(3, 0, 0, at(8)), at(8)).total(), 3);
+    let gone = engine.decide(&seen(3, 0, 0, at(9)), at(9));
+    assert_eq!((gone.total(), clamps(&gone)), (0, vec![]));
+    // What came a moment ago keeps all that the delays keep.
+    let mut engine = self::engine(delays().zero_after(secs(9)));
+    assert_eq!(engine.decide(&seen(0, 30, 0, at(0)), at(0)).active, 3);
+    assert_eq!(engine.decide(&seen(3, 1, 0, at(8)), at(8)).total(), 3);
+    assert_eq!(engine.decide(&seen(3, 0, 0, at(16)), at(16)).total(), 3);
+    assert_eq!(engine.decide(&seen(3, 0, 0, at(17)), at(17)).total(), 0);
+}
+
+#[test]
 fn steps_and_rates_bound_how_fast_it_moves() {
     let mut engine = engine(AppRunner::default().between(1, 25).steps(3, 1));
     assert_eq!(engine.decide(&seen(2, 20, 100, at(0)), at(0)).active, 5);

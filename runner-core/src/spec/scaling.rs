@@ -30,8 +30,8 @@ pub struct Scaling {
     pub scale_in_delay: Duration,
     /// How long an instance is idle before standby. Default: [`DEFAULT_STANDBY_AFTER`].
     pub standby_after: Duration,
-    /// How long a service whose minimum is zero is idle before it has no instance. Default:
-    /// [`DEFAULT_ZERO_AFTER`].
+    /// How long a service whose minimum is zero is idle before it has no instance, whatever the two
+    /// delays above would still keep. Default: [`DEFAULT_ZERO_AFTER`].
     pub zero_after: Duration,
     /// Times of the week at which other bounds hold; the later one in the list wins. Default:
     /// none.

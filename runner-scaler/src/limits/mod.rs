@@ -6,7 +6,8 @@
 //! 1. a start that would be ready only after the backlog is gone is not begun;
 //! 2. an instance is idle for some time before it is frozen, and fewer are enough for some time
 //!    before one is given up (both are the largest wish of a window, as in Kubernetes);
-//! 3. the last instance of a service that may go to zero stays for some time;
+//! 3. the last instance of a service that may go to zero stays for some time, after which nothing
+//!    is kept by 2 either;
 //! 4. steps and rates, out and in;
 //! 5. the minimum that is never frozen, and never fewer than who is in flight needs;
 //! 6. minimum, maximum, and what the backend has left.
@@ -51,7 +52,8 @@ pub struct Limits {
     pub scale_in_delay: Duration,
     /// How long an instance is idle before it is frozen.
     pub standby_after: Duration,
-    /// How long nothing may come before the last instance of a minimum of zero goes.
+    /// How long nothing may come before the last instance of a minimum of zero goes, and all that
+    /// the two delays above would still keep. Zero where it goes as soon as they let it.
     pub zero_after: Duration,
     /// Whether starts are left out that would be ready only after the backlog is gone.
     pub skip_useless_starts: bool,

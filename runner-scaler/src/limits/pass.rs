@@ -20,6 +20,7 @@ struct Pass<'a> {
     memory: &'a Memory,
     seen: &'a Seen,
     now: Timestamp,
+    wish: Count,
     count: Count,
     until: Option<Timestamp>,
 }
@@ -59,7 +60,7 @@ impl Limits {
         now: Timestamp,
         note: &mut impl FnMut(Clamped),
     ) -> Passed {
-        let mut pass = Pass { limits: self, memory, seen, now, count: wish, until: None };
+        let mut pass = Pass { limits: self, memory, seen, now, wish, count: wish, until: None };
         let mut step = |clamp, to: Count, count: &mut Count| {
             let to = Count::new(to.active, to.total);
             if to != *count {
@@ -103,7 +104,7 @@ impl Pass<'_> {
     fn not_frozen_yet(&mut self) -> Count {
         let count = self.count;
         match self.memory.active.largest(self.limits.standby_after, self.now) {
-            Some((at, active)) if active > count.active => {
+            Some((at, active)) if active > count.active && self.delays_hold() => {
                 self.holds_until(at + self.limits.standby_after);
                 Count::new(active, count.total)
             }
@@ -114,7 +115,7 @@ impl Pass<'_> {
     fn not_given_up_yet(&mut self) -> Count {
         let count = self.count;
         match self.memory.total.largest(self.limits.scale_in_delay, self.now) {
-            Some((at, total)) if total > count.total => {
+            Some((at, total)) if total > count.total && self.delays_hold() => {
                 self.holds_until(at + self.limits.scale_in_delay);
                 Count::new(count.active, total)
             }
@@ -122,9 +123,28 @@ impl Pass<'_> {
         }
     }
 
+    /// Whether anything is kept for what was wished for before: not where nothing has come for so
+    /// long that the last one goes as well. Where that is still to be, it ends the wait.
+    fn delays_hold(&mut self) -> bool {
+        if self.limits.zero_after.is_zero() || self.wish.total > 0 {
+            return true;
+        }
+        match self.zero_at() {
+            Some(at) if self.now < at => {
+                self.holds_until(at);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// When the last one may go, if nothing comes.
+    fn zero_at(&self) -> Option<Timestamp> {
+        self.memory.busy.map(|at| at + self.limits.zero_after)
+    }
+
     fn not_zero_yet(&mut self) -> Count {
-        let gone_at = self.memory.busy.map(|at| at + self.limits.zero_after);
-        match gone_at {
+        match self.zero_at() {
             Some(at) if self.count.total == 0 && self.seen.fleet.present() > 0 && self.now < at => {
                 self.holds_until(at);
                 Count { active: 0, total: 1 }
