@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use runner_core::{
     Error,
     address::Address,
-    backend::{Exit, ExitStatus},
+    backend::{Condition, Exit, ExitStatus},
     deployment::{
-        self, Cause, CauseCode, Effect as Fleet,
+        self, Cause, CauseCode, Effect as Fleet, Found,
         Phase::{Draining, Stopping},
         ProbeSight, Timer as FleetTimer, Window, worse,
     },
@@ -316,6 +316,40 @@ fn a_start_that_took_too_long_fails_with_what_was_found_and_not_with_a_guess() {
     }
     assert_eq!(service.status(), Status::CreateFailed);
     assert_eq!(service.trouble().map(|cause| cause.code), Some(CauseCode::WrongPort));
+}
+
+#[test]
+fn of_what_nobody_knows_that_runs_is_stopped_and_that_ended_is_left_alone() {
+    let mut service = running();
+    let listed = service.handle(deployment::Event::Changed.into(), NOW);
+    let asked = listed.iter().find_map(|effect| match effect {
+        Effect::Fleet(Fleet::List(asked)) => Some(*asked),
+        _ => None,
+    });
+    let mut found: std::collections::BTreeMap<_, _> = service
+        .instances()
+        .keys()
+        .map(|id| (*id, Found { condition: Condition::Running, address: None }))
+        .collect();
+    let (ran, ended) = (service.id().instance(7), service.id().instance(8));
+    found.insert(ran, Found { condition: Condition::Running, address: None });
+    let condition = Condition::Ended(Exit::unknown());
+    found.insert(ended, Found { condition, address: None });
+    let listed = deployment::Event::Listed { asked: asked.expect("a list"), found };
+    let effects = service.handle(listed.into(), NOW);
+    let stopped: Vec<_> = effects.iter().filter_map(stop_of).collect();
+    assert_eq!(stopped, [ran]);
+    assert!(!service.instances().contains_key(&ended));
+    // Neither number is ever used again.
+    let more = service.handle(deployment::Event::Desired(2).into(), NOW);
+    assert_eq!(started(&more), [service.id().instance(9)]);
+}
+
+fn stop_of(effect: &Effect) -> Option<InstanceId> {
+    match effect {
+        Effect::Fleet(Fleet::Stop { instance }) => Some(*instance),
+        _ => None,
+    }
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub(super) fn control_calls(size: Size) -> Vec<Line> {
         let fleet = Fleet::new("control");
         let deploying = 10.min(size.busy);
         fleet.create(size.busy, || hello().between(1, 2)).await;
+        // Ten at any time: one that listens at once would be deployed a dozen times a second.
+        let slow = ["listen-after".to_owned(), STARTS_IN.as_millis().to_string()];
         let mut work = JoinSet::new();
         for service in 0..size.busy {
             let path = fleet.platform.service();
@@ -119,10 +121,13 @@ pub(super) fn control_calls(size: Size) -> Vec<Line> {
             });
         }
         for service in 0..deploying {
-            let platform = fleet.platform.clone();
+            let (platform, slow) = (fleet.platform.clone(), slow.clone());
             work.spawn(async move {
                 for round in 0_u64.. {
-                    let deploy = |spec: ServiceBuilder| spec.environment("A", round.to_string());
+                    let deploy = |spec: ServiceBuilder| {
+                        let spec = spec.environment("A", round.to_string());
+                        spec.with(|raw| raw.source.command = Some(slow.to_vec()))
+                    };
                     let begun = platform.change(&name(service), deploy).await.expect("accepted");
                     begun.finished().await.expect("deployed");
                 }
@@ -152,6 +157,9 @@ pub(super) fn control_calls(size: Size) -> Vec<Line> {
         ]
     })
 }
+
+/// How long an app that is deployed beside others takes until it listens.
+const STARTS_IN: Duration = Duration::from_millis(100);
 
 /// Idle services, each kind in a process of its own: memory that was used before counts for none.
 pub(super) fn idle(size: Size) -> Vec<Line> {

@@ -153,8 +153,13 @@ impl Sides {
                 instance.too_new_to_miss = false;
             }
         }
-        for (id, _) in found {
-            self.nobodys(id, now, effects);
+        for (id, Found { condition, .. }) in found {
+            *self.next = (*self.next).max(id.number + 1);
+            // What ended is only remembered, for people: nothing is left to stop, and no start
+            // brings it back.
+            if !matches!(condition, Condition::Ended(_)) {
+                self.nobodys(id, now, effects);
+            }
         }
         if std::mem::take(&mut self.listing.again) {
             self.look(now, effects);
@@ -213,7 +218,6 @@ impl Sides {
     /// It is there, and nobody here knows it any more: it is stopped (once more).
     fn nobodys(&mut self, id: InstanceId, now: Timestamp, effects: &mut Vec<Effect>) {
         let instance = Instance::new(RevisionNumber::FIRST, Phase::Stopping { asked: true }, now);
-        *self.next = (*self.next).max(id.number + 1);
         self.instances.insert(id, instance);
         self.stop(id, now, effects);
     }

@@ -93,7 +93,8 @@ impl Life {
     }
 
     /// The life that a command stands for, so that a test names it where a real one would name a
-    /// program: `exit N`, `ignore-stop`, `print LINE`. Whatever else is a program that serves.
+    /// program: `exit N`, `ignore-stop`, `print LINE`, `listen-after MILLISECONDS`. Whatever else is
+    /// a program that serves.
     ///
     /// # Errors
     ///
@@ -109,6 +110,9 @@ impl Life {
             ["exit", code] if code.parse::<i32>().is_ok() => {
                 let code = code.parse().map_or(ExitStatus::Unknown, ExitStatus::Code);
                 Self::ending(Duration::from_millis(20), code)
+            }
+            ["listen-after", age] if age.parse::<u64>().is_ok() => {
+                Self::serving().listens_after(Duration::from_millis(age.parse().unwrap_or(0)))
             }
             ["ignore-stop"] => Self::serving().on_stop(OnStop::Ignores),
             ["print", line] => Self::serving().writes(Duration::ZERO, OutputStream::Stdout, *line),
@@ -221,6 +225,8 @@ mod tests {
         };
         assert!(life(&["missing"]).is_err());
         assert_eq!(life(&["./hello", "--fast"]).expect("serves"), Life::serving());
+        let late = life(&["listen-after", "70"]).expect("serves");
+        assert_eq!(late.listens, Some(Duration::from_millis(70)));
         let exits = life(&["exit", "7"]).expect("ends");
         assert_eq!(exits.ends.map(|(_, exit)| exit.status), Some(ExitStatus::Code(7)));
     }

@@ -75,19 +75,36 @@ impl SharedEngine {
         result
     }
 
+    /// The same for what changes nothing that anybody waits for: they look again where time brought
+    /// something, or will sooner than they know. Of thousands that wait, not each for each call.
+    fn quietly<R>(&self, f: impl FnOnce(&mut Engine, Timestamp) -> R) -> R {
+        let now = self.clock.now();
+        let (result, wakers) = self.state.with(|state| {
+            let (before, due) = (state.engine.happened_so_far(), state.engine.next_due());
+            state.engine.advance(now);
+            let result = f(&mut state.engine, now);
+            let far = Timestamp::MAX;
+            let sooner = state.engine.next_due().unwrap_or(far) < due.unwrap_or(far);
+            let woken = sooner || state.engine.happened_so_far() != before;
+            (result, if woken { std::mem::take(&mut state.waiting) } else { BTreeMap::new() })
+        });
+        wakers.into_values().for_each(Waker::wake);
+        result
+    }
+
     /// One instance as it truly is now.
     pub fn view(&self, platform: PlatformId, instance: InstanceId) -> Option<InstanceView> {
-        self.with(|engine, _| engine.view(platform, instance))
+        self.quietly(|engine, _| engine.view(platform, instance))
     }
 
     /// Those instances of all platforms that have not ended.
     pub fn living(&self) -> Vec<InstanceView> {
-        self.with(|engine, _| engine.views().filter(InstanceView::is_living).collect())
+        self.quietly(|engine, _| engine.views().filter(InstanceView::is_living).collect())
     }
 
     /// Sends a request, or a probe, to an address.
     pub fn ask(&self, address: &Address) -> Reply {
-        self.with(|engine, now| engine.ask(address, now))
+        self.quietly(|engine, now| engine.ask(address, now))
     }
 
     /// Ends an instance that nothing else ends.
@@ -198,7 +215,7 @@ impl MemoryBackend {
         expect: fn(Answer) -> Option<T>,
     ) -> BoxFuture<'a, Result<T, Error>> {
         Box::pin(async move {
-            let ticket = self.engine.with(|engine, now| engine.deliver(fence, call, now));
+            let ticket = self.engine.quietly(|engine, now| engine.deliver(fence, call, now));
             let answer = Answered { waiter: self.engine.waiter(), ticket }.await?;
             expect(answer).ok_or_else(|| Error::bug("the engine answered what was not asked"))
         })

@@ -67,6 +67,7 @@ impl Engine {
     /// The instance ends, and all that follows from it.
     pub(super) fn end(&mut self, key: Key, mut exit: Exit) {
         let now = self.now;
+        self.changes += 1;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if exit.last_lines.is_empty() {
             let lines = instance.lines(now).rev().take(LAST_LINES);
@@ -165,6 +166,9 @@ impl Engine {
         let now = self.now;
         let instance = Instance::new(fence.epoch, started.clone(), life.clone(), request.port, now);
         self.instances.insert(key, instance);
+        if let Some(address) = &started.address {
+            self.addresses.insert(address.clone(), key);
+        }
         self.happened(key.platform, What::Began(key.instance));
         self.hint(key.platform, &Hint::Changed);
         for (age, ..) in &life.writes {

@@ -17,6 +17,7 @@ use self::{hints::Watches, instance::Instance};
 use super::{Answer, Call, Fault, Faults, HintFault, Life, Operation, Ticket};
 use crate::{
     Error,
+    address::Address,
     backend::{Capabilities, Exit, Fence, Hint},
     id::{Epoch, InstanceId, PlatformId},
     time::Timestamp,
@@ -58,6 +59,8 @@ pub struct Engine {
     faults: Faults,
 
     now: Timestamp,
+    /// Rises with all that happens.
+    changes: u64,
     sequence: u64,
     agenda: BTreeMap<(Timestamp, u64), Due>,
     calls: BTreeMap<Ticket, Pending>,
@@ -67,6 +70,8 @@ pub struct Engine {
     /// The newest epoch seen of each platform.
     epochs: BTreeMap<PlatformId, Epoch>,
     instances: BTreeMap<Key, Instance>,
+    /// Where each of them takes requests.
+    addresses: BTreeMap<Address, Key>,
     /// Ids that were stopped and stay so, whether or not they were ever started.
     stopped: BTreeSet<Key>,
     /// Things in the engine that bear no mark of any platform.
@@ -150,12 +155,14 @@ impl Engine {
             room: None,
             faults: Faults::none(),
             now: Timestamp::EPOCH,
+            changes: 0,
             sequence: 0,
             agenda: BTreeMap::new(),
             calls: BTreeMap::new(),
             asked: BTreeMap::new(),
             epochs: BTreeMap::new(),
             instances: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             stopped: BTreeSet::new(),
             unmarked: BTreeSet::new(),
             watches: Watches::default(),
@@ -332,7 +339,13 @@ impl Engine {
         self.unmarked.insert(engine_name.into());
     }
 
+    /// How much has happened so far: where it is as it was, nobody has anything new to see.
+    pub(in super::super) fn happened_so_far(&self) -> u64 {
+        self.changes
+    }
+
     fn happen(&mut self, due: Due) {
+        self.changes += 1;
         match due {
             Due::Arrives(ticket) => self.arrive(ticket),
             Due::Answers(ticket, answer) => {
@@ -347,7 +360,10 @@ impl Engine {
             Due::Hints(watch, hint) => self.watches.arrive(watch, hint),
             Due::Writes => {}
             Due::Forgets(key) => {
-                self.instances.remove(&key);
+                let forgotten = self.instances.remove(&key);
+                if let Some(address) = forgotten.and_then(|instance| instance.started.address) {
+                    self.addresses.remove(&address);
+                }
             }
         }
     }

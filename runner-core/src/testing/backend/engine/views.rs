@@ -106,11 +106,8 @@ impl Engine {
     /// Sends a request, or a probe, to an address: some lives end with their n-th.
     pub fn ask(&mut self, address: &Address, now: Timestamp) -> Reply {
         self.advance(now);
-        let found = self
-            .instances
-            .iter_mut()
-            .find(|(_, instance)| instance.started.address.as_ref() == Some(address));
-        let Some((key, instance)) = found else { return Reply::Refused };
+        let Some(key) = self.addresses.get(address).copied() else { return Reply::Refused };
+        let Some(instance) = self.instances.get_mut(&key) else { return Reply::Refused };
         let listens_there = instance.listens_at().is_some_and(|at| at <= now);
         if instance.exit().is_some() || !listens_there {
             return Reply::Refused;
@@ -122,7 +119,7 @@ impl Engine {
         let well = instance.answers_well(now);
         let last = match &instance.life.ends {
             Some((Ends::AfterRequests(limit), exit)) if instance.requests >= *limit => {
-                Some((*key, exit.clone()))
+                Some((key, exit.clone()))
             }
             _ => None,
         };
