@@ -38,6 +38,10 @@ impl Fleet {
     async fn create(&self, services: usize, spec: impl Fn() -> ServiceBuilder) {
         let mut created = JoinSet::new();
         for number in 0..services {
+            // Not all at once: what so many creations hold meanwhile is not what services hold.
+            if created.len() >= AT_ONCE {
+                created.join_next().await.expect("some").expect("no panic");
+            }
             let (platform, spec) = (self.platform.clone(), spec());
             created.spawn(async move {
                 let operation = platform.create(name(number), spec).await.expect("accepted");
@@ -158,6 +162,8 @@ pub(super) fn control_calls(size: Size) -> Vec<Line> {
     })
 }
 
+/// So many services are being created at any time.
+const AT_ONCE: usize = 64;
 /// How long an app that is deployed beside others takes until it listens.
 const STARTS_IN: Duration = Duration::from_millis(100);
 

@@ -318,7 +318,8 @@ impl Shared {
             let next = state.next_due(self.room());
             // While attempts are under way nothing may be due for long: without a beat nobody
             // could tell a stop from a wait.
-            next.into_iter().chain(state.is_watching().then_some(now + BEAT)).min()
+            let is_asking = self.running.load(Ordering::Relaxed) > 0;
+            next.into_iter().chain(is_asking.then_some(now + BEAT)).min()
         })
     }
 

@@ -176,10 +176,6 @@ impl State {
         well.into_iter().chain(suspect).chain(self.fleet.next_due()).min()
     }
 
-    pub(super) fn is_watching(&self) -> bool {
-        !self.watched.is_empty()
-    }
-
     pub(super) fn take_notices(&mut self) -> VecDeque<Notice> {
         std::mem::take(&mut self.notices)
     }
