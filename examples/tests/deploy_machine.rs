@@ -28,9 +28,17 @@ fn it_tells_the_story_of_a_deployment_to_its_end() {
 
 #[test]
 fn without_a_guard_it_shows_the_way_to_disaster() {
-    let (output, said) = run(&["--break", "drain-before-stop"]);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("broken: nothing is stopped before"), "{said}{errors}");
+    for (guard, broken) in [
+        ("drain-before-stop", "nothing is stopped before"),
+        ("probe-before-trust", "traffic points only at instances that are ready"),
+        ("stop-after-failed-start", "no instance is orphaned"),
+        ("replace-the-lost", "nothing that may be relied on leads to rest"),
+    ] {
+        let (output, said) = run(&["--break", guard]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}{errors}");
+        assert!(said.contains("  1. ") && said.contains(broken), "{said}{errors}");
+    }
 }
 
 #[test]

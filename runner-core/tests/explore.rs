@@ -26,46 +26,15 @@
 //! - A state from which less can go wrong than from one just like it: the explorer's allowances.
 //! - Orders of instances that are alike: `choices.rs` tries each where the machine chooses.
 
-#[path = "explore/choices.rs"]
-mod choices;
-#[path = "explore/durability.rs"]
-mod durability;
-#[path = "explore/happens.rs"]
-mod happens;
-#[path = "explore/model.rs"]
-mod model;
-#[path = "explore/offers.rs"]
-mod offers;
-#[path = "explore/ordered.rs"]
-mod ordered;
-#[path = "explore/properties.rs"]
-mod properties;
-#[path = "explore/scope.rs"]
-mod scope;
-#[path = "explore/world.rs"]
-mod world;
+#[path = "explore/mod.rs"]
+mod explored;
 
 use std::time::{Duration, Instant};
 
-use runner_core::testing::{
-    explorer::{Cause, Explorer, Failure, Rest, Walker},
-    machine::Guard,
-};
-use scope::{Order, Scope, Way};
-use world::Allowances;
+use explored::{A, Allowances, B, Order, Scope, Way, disaster_without, explorer};
+use runner_core::testing::{explorer::Walker, machine::Guard};
 
-/// How often the wish for instances changes on a path.
-const SCALES: u8 = if cfg!(debug_assertions) { 1 } else { 2 };
-
-const NONE: Allowances = Allowances {
-    repeats: 0,
-    reorders: 0,
-    faults: 0,
-    crashes: 0,
-    commands: 0,
-    idles: 0,
-    scales: SCALES,
-};
+const NONE: Allowances = Allowances::NONE;
 
 /// Every two of what may go wrong, together in at least one.
 fn allowances() -> [Allowances; 7] {
@@ -80,23 +49,6 @@ fn allowances() -> [Allowances; 7] {
         Allowances { faults, crashes: 1, scales: 1, ..NONE },
     ]
 }
-
-const A: Scope = Scope {
-    name: "A",
-    most: if cfg!(debug_assertions) { 2 } else { 3 },
-    first: 1,
-    way: Way::AtOnce,
-    begun: &[Order::Deploy],
-    room: None,
-    allowed: NONE,
-    commands: &[Order::Cancel],
-    standby: false,
-    lag: false,
-    without: None,
-};
-
-const B: Scope =
-    Scope { name: "B", most: 2, commands: &[Order::Deploy, Order::Cancel, Order::RollBack], ..A };
 
 /// What A and B leave out: the other ways, standby, the creation, and records that lag.
 fn besides() -> Vec<Scope> {
@@ -284,81 +236,6 @@ fn each_guard_left_out_leads_to_disaster() {
     assert!(useless.is_empty(), "nothing breaks without {useless:?}");
 }
 
-/// What has to happen for each guard to be missed, and what breaks then.
-fn disaster_without(guard: Guard) -> Option<(String, Failure<Scope>)> {
-    let allowed = |faults, crashes, repeats, reorders, commands| Allowances {
-        faults,
-        crashes,
-        repeats,
-        reorders,
-        commands,
-        scales: 1,
-        ..NONE
-    };
-    let b = Scope { first: 2, without: Some(guard), ..B };
-    let scope = match guard {
-        Guard::EmptyBeforeInPlace => Scope { name: "in place", way: Way::InPlace, ..b },
-        Guard::OneJobAtATime => Scope {
-            name: "command, approval, warm",
-            way: Way::Careful,
-            allowed: allowed(0, 0, 0, 0, 1),
-            ..b
-        },
-        Guard::MakeRoomForBlue => Scope {
-            name: "room for 2",
-            room: Some(2),
-            first: 1,
-            allowed: allowed(0, 0, 0, 0, 1),
-            ..b
-        },
-        Guard::ReplaceInTurn => Scope {
-            name: "in steps, partial surge",
-            way: Way::SteppedPartial,
-            allowed: allowed(0, 0, 0, 0, 0),
-            ..b
-        },
-        Guard::DrainedAsAsked => Scope {
-            name: "standby",
-            standby: true,
-            allowed: Allowances { repeats: 1, idles: 1, ..NONE },
-            ..b
-        },
-        Guard::DrainBeforeFreeze => Scope {
-            name: "standby",
-            standby: true,
-            allowed: Allowances { idles: 1, commands: 1, scales: 0, ..NONE },
-            ..b
-        },
-        Guard::StopAfterFailedStart | Guard::RetryStop | Guard::ReplaceTheLost => {
-            Scope { allowed: allowed(1, 0, 0, 0, 0), ..b }
-        }
-        Guard::GreenServesUntilBlueIsBack => Scope { allowed: allowed(1, 0, 0, 0, 1), ..b },
-        Guard::ProbeBeforeTrust
-        | Guard::NumbersAreDurable
-        | Guard::StopAgainAfterRestart
-        | Guard::StartAgainAfterRestart => Scope { allowed: allowed(0, 1, 0, 0, 0), ..b },
-        Guard::AbsenceAfterAcknowledgement => Scope { allowed: allowed(0, 1, 0, 1, 0), ..b },
-        Guard::ListAgain => Scope { allowed: allowed(1, 1, 0, 0, 0), ..b },
-        Guard::StartedWhileStarting | Guard::ReadyWhileProving => {
-            Scope { allowed: allowed(0, 0, 1, 1, 1), ..b }
-        }
-        _ => Scope { allowed: allowed(0, 0, 0, 0, 1), ..b },
-    };
-    let failure = explorer(&scope).max_states(400_000).explore().err()?;
-    // Without a guard a scope may have no end, which proves nothing; what breaks, breaks early.
-    let broken = !matches!(failure.cause(), Cause::CutOff(_));
-    broken.then(|| (describe(&scope), failure))
-}
-
-fn explorer(scope: &Scope) -> Explorer<'_, Scope> {
-    Explorer::new(scope)
-        .named(describe(scope))
-        .max_states(30_000_000)
-        .threads(2)
-        .forbid_deadlock()
-        .liveness(Rest::Within(64))
-}
-
 fn explore(scope: &Scope) -> String {
     forget_peak_memory();
     let (report, time, busy) = timed(|| explorer(scope).explore());
@@ -371,26 +248,6 @@ fn explore(scope: &Scope) -> String {
         ),
         Err(failure) => panic!("{failure}"),
     }
-}
-
-/// What a scope allows, as the printed table says it.
-fn describe(scope: &Scope) -> String {
-    let Allowances { repeats, reorders, faults, crashes, commands, idles, scales } = scope.allowed;
-    let mut text = format!("{} (scale 0 to {}", scope.name, scope.most);
-    for (count, what) in [
-        (faults, "faults"),
-        (crashes, "crashes"),
-        (repeats, "repeated"),
-        (reorders, "overtaking"),
-        (commands, "more commands"),
-        (idles, "idle"),
-        (scales, "scalings"),
-    ] {
-        if count > 0 {
-            text += &format!(", {count} {what}");
-        }
-    }
-    text + ")"
 }
 
 /// What it came to, with the time on the clock and the time on the processors: beside other work

@@ -17,7 +17,7 @@ use runner_core::{
     service::{Event, Service},
 };
 
-use crate::{
+use super::{
     durability,
     model::{Action, NOW},
     scope::Scope,

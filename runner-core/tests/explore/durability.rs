@@ -5,7 +5,7 @@ use runner_core::{
     service::{self, Ending, Service},
 };
 
-use crate::{
+use super::{
     model::{Effect, End, NOW},
     scope::Scope,
     world::{Disk, Is, Thing, Waiting, World},

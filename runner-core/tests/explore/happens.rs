@@ -11,7 +11,7 @@ use runner_core::{
     source::ResolvedSource,
 };
 
-use crate::{
+use super::{
     model::{Action, NOW},
     world::{Echo, Is, Thing, World},
 };

@@ -13,7 +13,7 @@ use runner_core::{
     time::Timestamp,
 };
 
-use crate::{
+use super::{
     choices, durability, happens, offers,
     ordered::{Map, Revisions},
     properties,

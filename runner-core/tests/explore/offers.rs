@@ -6,7 +6,7 @@ use runner_core::{
     service::{self, Service, Status},
 };
 
-use crate::{
+use super::{
     model::Action,
     scope::Scope,
     world::{Allowances, Echo, Is, World},

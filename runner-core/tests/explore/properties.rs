@@ -7,7 +7,7 @@ use runner_core::{
     testing::explorer::Violation,
 };
 
-use crate::{
+use super::{
     model::{Effect, End},
     scope::{Scope, Way},
     world::{Is, Thing, World},

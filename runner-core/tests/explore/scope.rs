@@ -8,7 +8,7 @@ use runner_core::{
     testing::machine::Guard,
 };
 
-use crate::world::Allowances;
+use super::world::Allowances;
 
 /// What is explored.
 #[derive(Clone, Debug)]
@@ -33,6 +33,25 @@ pub(crate) struct Scope {
     pub(crate) lag: bool,
     pub(crate) without: Option<Guard>,
 }
+
+/// Blue serves, and a deployment was just ordered.
+pub(crate) const A: Scope = Scope {
+    name: "A",
+    most: if cfg!(debug_assertions) { 2 } else { 3 },
+    first: 1,
+    way: Way::AtOnce,
+    begun: &[Order::Deploy],
+    room: None,
+    allowed: Allowances::NONE,
+    commands: &[Order::Cancel],
+    standby: false,
+    lag: false,
+    without: None,
+};
+
+/// The same with fewer instances, and a second deployment, a cancel or a roll-back on top.
+pub(crate) const B: Scope =
+    Scope { name: "B", most: 2, commands: &[Order::Deploy, Order::Cancel, Order::RollBack], ..A };
 
 /// Which way deployments go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use runner_core::{
     testing::explorer::Fingerprinter,
 };
 
-use crate::{
+use super::{
     model::End,
     ordered::{Map, Revisions},
 };
@@ -68,6 +68,19 @@ pub(crate) struct Allowances {
     pub(crate) idles: u8,
     /// How often the wish for instances may change.
     pub(crate) scales: u8,
+}
+
+impl Allowances {
+    /// Nothing goes wrong, and the wish for instances changes.
+    pub(crate) const NONE: Self = Self {
+        repeats: 0,
+        reorders: 0,
+        faults: 0,
+        crashes: 0,
+        commands: 0,
+        idles: 0,
+        scales: if cfg!(debug_assertions) { 1 } else { 2 },
+    };
 }
 
 /// One instance, as it truly is.
