@@ -40,8 +40,24 @@ pub(crate) type PolicyFn = dyn Fn(&ServiceSettings) -> Box<dyn Policy + Send> + 
 /// Numbers of a service that only the embedding program knows, at this time.
 pub(crate) type NumbersFn = dyn Fn(&ServiceName, Timestamp) -> Vec<Reading> + Send + Sync;
 
-/// What a list found, by service.
-pub(crate) type Sighted = BTreeMap<ServiceId, BTreeMap<InstanceId, Found>>;
+/// What a list found, in the order of the instances. The newest is kept for those who ask, so it is
+/// no larger than it has to be.
+#[derive(Default)]
+pub(crate) struct Sighted(Box<[(InstanceId, Found)]>);
+
+impl Sighted {
+    pub(crate) fn new(mut found: Vec<(InstanceId, Found)>) -> Self {
+        found.sort_unstable_by_key(|(id, _)| *id);
+        Self(found.into())
+    }
+
+    /// What is there of a service.
+    pub(crate) fn of(&self, service: ServiceId) -> &[(InstanceId, Found)] {
+        let from = self.0.partition_point(|(id, _)| id.service < service);
+        let of_it = self.0[from..].partition_point(|(id, _)| id.service == service);
+        &self.0[from..from + of_it]
+    }
+}
 
 /// Somebody who needs a list, of a call that began at this time or later.
 pub(crate) struct ListAsk {
@@ -129,7 +145,6 @@ impl Registry {
 pub(crate) struct Entry {
     pub(crate) id: ServiceId,
     pub(crate) inbox: mpsc::Sender<Message>,
-    /// Whose turn it is to change what is specified: a change is made of what was before.
     /// Whose turn it is to change what is specified: a change is made of what was before.
     #[expect(clippy::disallowed_types, reason = "it is a queue of callers, and meant to be one")]
     pub(crate) turns: Arc<tokio::sync::Mutex<()>>,

@@ -337,7 +337,7 @@ impl Actor {
             };
             match listed {
                 Ok(Ok(sighted)) => {
-                    let found = sighted.get(&service).cloned().unwrap_or_default();
+                    let found = sighted.of(service).iter().cloned().collect();
                     Answer::Event(deployment::Event::Listed { asked, found }.into())
                 }
                 Ok(Err(error)) => Answer::ListFailed(asked, error),

@@ -126,7 +126,7 @@ impl Following {
             return;
         }
         let Ok(Ok(sighted)) = listed.await else { return };
-        for instance in sighted.get(&self.service).into_iter().flat_map(|found| found.keys()) {
+        for (instance, _) in sighted.of(self.service) {
             self.read(*instance, from);
         }
     }

@@ -33,7 +33,7 @@ pub(super) async fn hand_on(shared: Arc<Shared>) -> Infallible {
                 listed = listing.answered() => {
                     match listed {
                         Some(Ok(sighted)) => {
-                            tell(&shared, |id| sighted.get(&id) != known.get(&id));
+                            tell(&shared, |id| sighted.of(id) != known.of(id));
                             known = sighted;
                         }
                         // Each looks for itself, as soon as anybody can.

@@ -5,7 +5,7 @@
 //! last. A service at rest, which only looks from time to time whether all is well, is given the
 //! newest list there is: however many there are, the backend is asked now and then.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use runner_core::{
     backend::{Condition, ListedInstance, Listing},
@@ -63,20 +63,19 @@ pub(super) async fn answer(
 
 /// By service. What belongs to no service that is known is stopped: its service is gone.
 fn sort(shared: &Arc<Shared>, listing: Listing, stops: &mut JoinSet<()>) -> Sighted {
-    let known: BTreeMap<_, _> = shared.with(|registry| {
+    let known: BTreeSet<_> = shared.with(|registry| {
         registry.foreign = listing.foreign;
-        registry.services.values().map(|entry| (entry.id, ())).collect()
+        registry.services.values().map(|entry| entry.id).collect()
     });
-    let mut sighted = Sighted::new();
+    let mut sighted = Vec::new();
     for ListedInstance { instance, address, condition, .. } in listing.instances {
-        if known.contains_key(&instance.service) {
-            let of_service = sighted.entry(instance.service).or_default();
-            of_service.insert(instance, Found { condition, address });
+        if known.contains(&instance.service) {
+            sighted.push((instance, Found { condition, address }));
         } else if !matches!(condition, Condition::Ended(_)) {
             stops.spawn(stop(Arc::clone(shared), instance));
         }
     }
-    sighted
+    Sighted::new(sighted)
 }
 
 async fn stop(shared: Arc<Shared>, instance: InstanceId) {
