@@ -93,8 +93,8 @@ impl Life {
     }
 
     /// The life that a command stands for, so that a test names it where a real one would name a
-    /// program: `exit N`, `ignore-stop`, `print LINE`, `listen-after MILLISECONDS`. Whatever else is
-    /// a program that serves.
+    /// program: `exit N`, `ignore-stop`, `print LINE`, `listen-after MILLISECONDS`. Whatever else
+    /// is a program that serves.
     ///
     /// # Errors
     ///
