@@ -241,3 +241,27 @@ impl fmt::Debug for Shared {
 const EVENTS: usize = 1_024;
 /// Those who follow what is written and fall further behind than this look at a list.
 const BIRTHS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use runner_core::backend::Condition;
+
+    use super::*;
+
+    #[test]
+    fn of_a_list_each_service_has_its_own_instances_in_their_order() {
+        let service = ServiceId::from_random;
+        let found = || Found { condition: Condition::Running, address: None };
+        let ids = [(2, 9), (1, 1), (4, 3), (2, 1), (2, 5)];
+        let ids = ids.map(|(of, number)| service(of).instance(number));
+        let sighted = Sighted::new(ids.map(|id| (id, found())).to_vec());
+        let numbers = |of| -> Vec<_> {
+            sighted.of(service(of)).iter().map(|(id, _)| (id.service, id.number)).collect()
+        };
+        assert_eq!(numbers(2), [1, 5, 9].map(|number| (service(2), number)));
+        assert_eq!(numbers(1), [(service(1), 1)]);
+        assert_eq!(numbers(4), [(service(4), 3)]);
+        // Before all, between two, and behind all.
+        assert!([0, 3, 5].into_iter().all(|of| numbers(of).is_empty()));
+    }
+}

@@ -40,7 +40,7 @@ impl Fleet {
         for number in 0..services {
             // Not all at once: what so many creations hold meanwhile is not what services hold.
             if created.len() >= AT_ONCE {
-                created.join_next().await.expect("some").expect("no panic");
+                created.join_next().await.expect("one is under way").expect("no panic");
             }
             let (platform, spec) = (self.platform.clone(), spec());
             created.spawn(async move {

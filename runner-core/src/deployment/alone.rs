@@ -87,19 +87,6 @@ impl Deployment {
         (deployment, effects)
     }
 
-    /// As [`begin`](Self::begin), with a guard left out.
-    #[cfg(feature = "testing")]
-    pub(crate) fn begin_without(
-        guard: super::Guard,
-        plan: Plan,
-        now: Timestamp,
-    ) -> (Self, Vec<Effect>) {
-        let (mut deployment, green) = Self::prepare(plan, now);
-        deployment.sides.leave_out(guard);
-        let effects = deployment.go(green, now);
-        (deployment, effects)
-    }
-
     fn prepare(plan: Plan, now: Timestamp) -> (Self, Side) {
         let Plan { service, policy, blue, green, desired, next_instance } = plan;
         let mut sides = Sides::new(service, policy, desired, now);

@@ -387,6 +387,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn what_is_due_happens_in_order_and_ties_go_to_who_asked_first() {
@@ -435,6 +436,41 @@ mod tests {
             assert_eq!(other.now(), other.start() + SECOND * 3, "who waits for it waits for both");
         });
         assert_eq!((clock.waiting(), other.waiting()), (0, 0));
+    }
+
+    /// One that stands.
+    struct Still(Duration);
+
+    impl Pacer for Still {
+        fn elapsed(&self) -> Duration {
+            self.0
+        }
+
+        fn reaches(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn two_threads_that_bring_it_up_to_another_do_not_take_it_further() {
+        for _ in 0..2_000 {
+            let clock = TestClock::following(Still(SECOND));
+            let due = [1_u32, 2, 3, 4, 5, 6, 7, 3_600_000];
+            let mut sleeps = due.map(|due| Box::pin(clock.sleep_until(clock.start + MS * due)));
+            for sleep in &mut sleeps {
+                assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
+            let both = std::sync::Barrier::new(2);
+            let look = || {
+                both.wait();
+                clock.now()
+            };
+            let seen = std::thread::scope(|scope| {
+                let threads = [scope.spawn(look), scope.spawn(look)];
+                threads.map(|thread| thread.join().expect("no panic"))
+            });
+            assert_eq!(seen, [clock.start + SECOND; 2]);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Machines with a guard left out, to show what it is for.
+//! The machine with a guard left out, to show what it is for.
 //!
 //! The ordinary constructors hold every [`Guard`]. What is made here lacks one, and the exploration
 //! has to find a way to disaster.
@@ -6,7 +6,6 @@
 pub use crate::deployment::Guard;
 
 use crate::{
-    deployment::{self, Deployment, Plan},
     id::{OperationId, ServiceId},
     service::{Effect, Service},
     spec::ServiceSpec,
@@ -28,13 +27,4 @@ pub fn create(
     }
     let effects = service.first(operation, now);
     (service, effects)
-}
-
-/// [`Deployment::begin`], without a guard.
-pub fn deployment_without(
-    guard: Guard,
-    plan: Plan,
-    now: Timestamp,
-) -> (Deployment, Vec<deployment::Effect>) {
-    Deployment::begin_without(guard, plan, now)
 }

@@ -61,7 +61,8 @@ pub(super) async fn answer(
     }
 }
 
-/// By service. What belongs to no service that is known is stopped: its service is gone.
+/// What is there of all services. What belongs to none that is known is stopped: its service
+/// is gone.
 fn sort(shared: &Arc<Shared>, listing: Listing, stops: &mut JoinSet<()>) -> Sighted {
     let known: BTreeSet<_> = shared.with(|registry| {
         registry.foreign = listing.foreign;
