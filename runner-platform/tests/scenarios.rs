@@ -18,7 +18,7 @@ use runner_core::{
     service::Status,
     spec::{Attempts, SecretReference, ServiceBuilder, ServiceSpec},
     testing::{
-        backend::{Engine, Faults, Life, On, Operation as Call},
+        backend::{Engine, Faults, HintFault, Life, On, Operation as Call},
         journal::Crash,
     },
 };
@@ -87,6 +87,29 @@ async fn created(world: &Memory, spec: ServiceBuilder) -> Running {
     let platform = run(world);
     platform.create("hello", spec).await.expect("accepted").finished().await.expect("deployed");
     platform
+}
+
+/// That something changed says not for whom: a list does, and finds who has lost an instance as well.
+#[tokio::test(start_paused = true)]
+async fn a_death_of_which_the_hint_was_lost_is_found_with_the_next_change_of_any_service() {
+    let engine = Engine::new().with_faults(Faults::none().hint(2, HintFault::Lose));
+    let world = Memory::with_engine(1, engine);
+    // The first hint is of its start, the second of its end.
+    let platform = created(&world, hello()).await;
+    let dead = world.engine().living().remove(0);
+    world.engine().with(|engine, now| {
+        engine.kill(dead.platform, dead.instance, ExitStatus::Signal(9), now);
+    });
+    pass(SECOND).await;
+    let there = async || {
+        let seen = platform.describe("hello").await.expect("it is there");
+        seen.instances.iter().any(|one| one.id == dead.instance)
+    };
+    assert!(there().await, "nobody has said anything yet");
+    let other = platform.create("other", hello()).await.expect("accepted");
+    pass(SECOND).await;
+    assert!(!there().await, "it was looked at with what changed");
+    other.finished().await.expect("deployed");
 }
 
 #[tokio::test(start_paused = true)]
