@@ -89,7 +89,7 @@ async fn created(world: &Memory, spec: ServiceBuilder) -> Running {
     platform
 }
 
-/// That something changed says not for whom: a list does, and finds who has lost an instance as well.
+/// That something changed says not for whom: a list does, and finds who has lost an instance.
 #[tokio::test(start_paused = true)]
 async fn a_death_of_which_the_hint_was_lost_is_found_with_the_next_change_of_any_service() {
     let engine = Engine::new().with_faults(Faults::none().hint(2, HintFault::Lose));
